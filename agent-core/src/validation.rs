@@ -13,7 +13,7 @@ const STEPS: usize = 100_000;
 ///
 /// # Errors
 ///
-/// What is wrong with the schema.
+/// The fault of the schema.
 pub(crate) fn validator(schema: &Value) -> Result<Validator, ValidationError<'static>> {
     let linear = PatternOptions::regex().size_limit(PATTERN);
     jsonschema::options().with_pattern_options(linear).build(schema).or_else(|_| {

@@ -117,7 +117,7 @@ async fn a_peer_keeps_its_sub_agents_its_window_and_its_fatal_faults() {
     let state = outcome.state().unwrap();
     assert_eq!((state.answer().as_str(), state.finish), ("done", Some(Finish::Answered)));
     let results = results(state);
-    assert!(results[0].contains("there is no tool `helper`"), "only the peer has it: {results:?}");
+    assert!(results[0].contains("unknown tool `helper`"), "only the peer has it: {results:?}");
     assert_eq!(results[2], "helped");
     let offered = |script: &Scripted| -> Vec<String> {
         script.requests()[0].tools.iter().map(|tool| tool.name.clone()).collect()

@@ -6,6 +6,19 @@ use agent_core::secret::Secret;
 use tokio_postgres::config::{Config, Host, SslMode};
 
 /// Error of a database address. Does not repeat the address, because it may contain a password.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_core::secret::Secret;
+/// use agent_postgres::{ConnectError, Postgres};
+///
+/// # async fn open(address: &Secret) {
+/// if let Err(ConnectError::Address(fault)) = Postgres::connect(address).await {
+///     eprintln!("DATABASE_URL: {fault}");
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {

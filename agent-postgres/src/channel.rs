@@ -35,7 +35,7 @@ const PARTS: usize = 1_024;
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// How the listening connection is opened.
+/// Settings of the listening connection.
 pub(crate) struct Listener {
     pub(crate) config: Config,
     pub(crate) tls: MakeRustlsConnect,

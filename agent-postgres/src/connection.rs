@@ -20,6 +20,19 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// Journals and long-term memory in a PostgreSQL database. Cheap to clone.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_core::{Runtime, secret::Secret};
+/// use agent_postgres::Postgres;
+///
+/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Postgres::connect(&Secret::new("postgres://agent:password@localhost/agents")).await?;
+/// let runtime = Runtime::builder().journal(store.clone()).memory(store.memory()).build();
+/// # drop(runtime);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Postgres {
     pub(crate) inner: Arc<Inner>,
@@ -33,8 +46,28 @@ pub(crate) struct Inner {
     pub(crate) listener: Listener,
     pub(crate) group: TaskGroup,
     place: String,
-    prepared: bool,
+    cache: StatementCache,
     query_time: Duration,
+}
+
+/// Reuse of prepared statements.
+///
+/// # Examples
+///
+/// ```
+/// use agent_postgres::{Postgres, StatementCache};
+///
+/// let builder = Postgres::builder().statement_cache(StatementCache::PerConnection);
+/// # drop(builder);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StatementCache {
+    /// Every execution parses its statement. Required with PgBouncer in transaction mode, because its clients share
+    /// connections and therefore names of statements.
+    #[default]
+    None,
+    /// Each connection keeps its prepared statements, which saves the parsing.
+    PerConnection,
 }
 
 /// Settings of a [`Postgres`].
@@ -54,7 +87,7 @@ pub struct PostgresBuilder {
     min_connections: usize,
     max_connections: usize,
     writers: usize,
-    prepared: bool,
+    cache: StatementCache,
     query_time: Duration,
     clock: Option<Arc<dyn Clock>>,
     listen_at: Option<Secret>,
@@ -67,7 +100,7 @@ impl Default for PostgresBuilder {
             min_connections: 1,
             max_connections: 16,
             writers: 2,
-            prepared: false,
+            cache: StatementCache::default(),
             query_time: Duration::from_secs(10),
             clock: None,
             listen_at: None,
@@ -77,6 +110,15 @@ impl Default for PostgresBuilder {
 
 impl PostgresBuilder {
     /// Sets the schema with the tables; it is created if it is missing. Default: `agent`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_postgres::Postgres;
+    ///
+    /// let builder = Postgres::builder().schema("agents");
+    /// assert!(format!("{builder:?}").contains(r#"schema: "agents""#));
+    /// ```
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
         self
@@ -99,6 +141,15 @@ impl PostgresBuilder {
     }
 
     /// Sets the maximum number of connections. Default: 16; at least 2.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_postgres::Postgres;
+    ///
+    /// let builder = Postgres::builder().max_connections(32);
+    /// assert!(format!("{builder:?}").contains("max_connections: 32"));
+    /// ```
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections.max(2);
         self
@@ -106,25 +157,65 @@ impl PostgresBuilder {
 
     /// Sets the maximum number of transactions that append at the same time. Appends that wait for them share the next one.
     /// Default: 2.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_postgres::Postgres;
+    ///
+    /// let builder = Postgres::builder().writers(4);
+    /// assert!(format!("{builder:?}").contains("writers: 4"));
+    /// ```
     pub fn writers(mut self, writers: usize) -> Self {
         self.writers = writers.max(1);
         self
     }
 
-    /// Keeps prepared statements on each connection. Saves the parsing of statements. Do not use it with PgBouncer in
-    /// transaction mode: its clients share connections and therefore names of statements. Default: `false`.
-    pub fn statement_cache(mut self, cache: bool) -> Self {
-        self.prepared = cache;
+    /// Sets whether prepared statements are kept. Default: [`StatementCache::None`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_postgres::{Postgres, StatementCache};
+    ///
+    /// let builder = Postgres::builder().statement_cache(StatementCache::PerConnection);
+    /// assert!(format!("{builder:?}").contains("PerConnection"));
+    /// ```
+    pub const fn statement_cache(mut self, cache: StatementCache) -> Self {
+        self.cache = cache;
         self
     }
 
     /// Sets the timeout for a statement. Default: 10 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_postgres::Postgres;
+    /// use std::time::Duration;
+    ///
+    /// let builder = Postgres::builder().query_timeout(Duration::from_secs(3));
+    /// assert!(format!("{builder:?}").contains("3s"));
+    /// ```
     pub fn query_timeout(mut self, timeout: Duration) -> Self {
         self.query_time = timeout;
         self
     }
 
     /// Sets the clock of leases and times to live. Default: the clock of the database.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::clock::ManualClock;
+    /// use agent_postgres::Postgres;
+    /// use std::sync::Arc;
+    ///
+    /// // A test moves this clock forward to let a lease expire.
+    /// let clock = Arc::new(ManualClock::default());
+    /// let builder = Postgres::builder().clock(clock.clone());
+    /// # drop(builder);
+    /// ```
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
@@ -132,6 +223,17 @@ impl PostgresBuilder {
 
     /// Sets another address for the connection that listens for messages of other processes. Necessary if the address is
     /// that of PgBouncer in transaction mode, where a connection cannot listen. Default: the address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::secret::Secret;
+    /// use agent_postgres::Postgres;
+    ///
+    /// // Statements go through PgBouncer; `LISTEN` needs a connection to the database itself.
+    /// let builder = Postgres::builder().listen_at(Secret::new("postgres://agent:password@db.internal:5432/agents"));
+    /// assert!(!format!("{builder:?}").contains("password"));
+    /// ```
     pub fn listen_at(mut self, address: Secret) -> Self {
         self.listen_at = Some(address);
         self
@@ -144,6 +246,19 @@ impl PostgresBuilder {
     /// # Errors
     ///
     /// [`ConnectError`]. It names host and database, and never a password.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_core::secret::Secret;
+    /// use agent_postgres::{ConnectError, Postgres};
+    ///
+    /// # async fn open() -> Result<(), ConnectError> {
+    /// let address = Secret::new("postgres://agent:password@localhost/agents?sslmode=disable");
+    /// let store = Postgres::builder().schema("agents").connect(&address).await?;
+    /// println!("connected to {}", store.place());
+    /// # Ok(()) }
+    /// ```
     pub async fn connect(self, address: &Secret) -> Result<Postgres, ConnectError> {
         if !is_schema(&self.schema) {
             return Err(ConnectError::Schema);
@@ -194,7 +309,7 @@ impl PostgresBuilder {
                 listener,
                 group: TaskGroup::default(),
                 place,
-                prepared: self.prepared,
+                cache: self.cache,
                 query_time: self.query_time,
             }),
         })
@@ -233,16 +348,48 @@ impl Postgres {
     /// # Errors
     ///
     /// As [`PostgresBuilder::connect`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_core::secret::Secret;
+    /// use agent_postgres::{ConnectError, Postgres};
+    ///
+    /// # async fn open() {
+    /// match Postgres::connect(&Secret::new("postgres://agent:password@localhost/agents")).await {
+    ///     Ok(store) => println!("connected to {}", store.place()),
+    ///     Err(ConnectError::Unreachable { place, reason }) => eprintln!("{place}: {reason}"),
+    ///     Err(error) => eprintln!("{error}"),
+    /// }
+    /// # }
+    /// ```
     pub async fn connect(address: &Secret) -> Result<Self, ConnectError> {
         Self::builder().connect(address).await
     }
 
     /// Returns a builder.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_postgres::Postgres;
+    ///
+    /// let builder = Postgres::builder();
+    /// assert!(format!("{builder:?}").contains(r#"schema: "agent""#));
+    /// ```
     pub fn builder() -> PostgresBuilder {
         PostgresBuilder::default()
     }
 
     /// Returns database, host and port, for messages; without user and password.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn log(store: &agent_postgres::Postgres) {
+    /// println!("journal in {}", store.place());
+    /// # }
+    /// ```
     #[must_use]
     pub fn place(&self) -> &str {
         &self.inner.place
@@ -253,6 +400,16 @@ impl Postgres {
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn salt(store: &agent_postgres::Postgres) -> Result<(), agent_core::journal::StoreError> {
+    /// // The first process stores its value; the others get that one.
+    /// let region = store.setting("region", "eu-1").await?;
+    /// println!("{region}");
+    /// # Ok(()) }
+    /// ```
     pub async fn setting(&self, name: &str, initial: &str) -> Result<String, StoreError> {
         let schema = &self.inner.sql.schema;
         // The update makes the row visible that another process inserted.
@@ -269,6 +426,17 @@ impl Postgres {
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn health(store: &agent_postgres::Postgres) -> &'static str {
+    /// match store.ping().await {
+    ///     Ok(()) => "ok",
+    ///     Err(_) => "the database does not respond",
+    /// }
+    /// # }
+    /// ```
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.inner.rows("SELECT 1", &[]).await.map(drop)
     }
@@ -293,7 +461,7 @@ impl Inner {
     pub(crate) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, QueryError> {
         let client = self.client().await.map_err(QueryError::unavailable)?;
         let query = async {
-            if self.prepared {
+            if self.cache == StatementCache::PerConnection {
                 let types: Vec<Type> = params.iter().map(|(_, kind)| kind.clone()).collect();
                 let values: Vec<&(dyn ToSql + Sync)> = params.iter().map(|(value, _)| *value).collect();
                 let statement = client.prepare_typed_cached(sql, &types).await?;

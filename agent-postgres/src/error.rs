@@ -8,6 +8,15 @@ use tokio_postgres::error::SqlState;
 use crate::AddressError;
 
 /// Error of [`Postgres::connect`](crate::Postgres::connect).
+///
+/// # Examples
+///
+/// ```
+/// use agent_postgres::ConnectError;
+///
+/// let error = ConnectError::Unreachable { place: "agents on localhost:5432".into(), reason: "connection refused".into() };
+/// assert_eq!(error.to_string(), "agents on localhost:5432 cannot be used: connection refused");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {

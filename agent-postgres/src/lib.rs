@@ -42,7 +42,7 @@ pub mod testing;
 mod tls;
 
 pub use address::AddressError;
-pub use connection::{Postgres, PostgresBuilder};
+pub use connection::{Postgres, PostgresBuilder, StatementCache};
 pub use error::ConnectError;
 pub use memory::PostgresMemory;
 pub use tables::QueryError;

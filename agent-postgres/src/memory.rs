@@ -21,6 +21,19 @@ use crate::{
 };
 
 /// Long-term memory in the database of a [`Postgres`]. Cheap to clone.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_core::memory::{MemoryError, MemoryStore, Namespace, Put};
+/// use agent_postgres::Postgres;
+/// use serde_json::json;
+///
+/// # async fn remember(store: &Postgres) -> Result<(), MemoryError> {
+/// let memory = store.memory();
+/// memory.put(Put::new(Namespace::new(["users", "mina"])?, "city", json!("Seoul"))).await?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct PostgresMemory {
     postgres: Postgres,
@@ -29,6 +42,17 @@ pub struct PostgresMemory {
 
 impl Postgres {
     /// Returns the long-term memory in the same database.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_core::Runtime;
+    ///
+    /// # fn start(store: &agent_postgres::Postgres) {
+    /// let runtime = Runtime::builder().journal(store.clone()).memory(store.memory()).build();
+    /// # drop(runtime);
+    /// # }
+    /// ```
     #[must_use]
     pub fn memory(&self) -> PostgresMemory {
         PostgresMemory { postgres: self.clone(), embedder: None }
@@ -37,6 +61,18 @@ impl Postgres {
 
 impl PostgresMemory {
     /// Sets the embedder for items that are put from now on, so that they can be searched by meaning. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_core::model::{Embedder, openai::OpenAiEmbeddings};
+    /// use std::sync::Arc;
+    ///
+    /// # fn memory(store: &agent_postgres::Postgres, embedder: Arc<dyn Embedder>) {
+    /// let memory = store.memory().with_embedder(embedder);
+    /// # drop(memory);
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
         self.embedder = Some(Arc::new(Batching::new(embedder)));

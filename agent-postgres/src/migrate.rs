@@ -63,7 +63,7 @@ pub(crate) async fn run(client: &mut Object, schema: &str) -> Result<(), StoreEr
     transaction.commit().await.map_err(failed)
 }
 
-/// Whether all migrations were applied: then a user without the right to create tables can run the program.
+/// Returns whether all migrations were applied: then a user without the right to create tables can run the program.
 async fn is_current(client: &Object, schema: &str) -> Result<bool, StoreError> {
     let name = format!("{schema}.migration");
     let failed = |error: tokio_postgres::Error| store_error(&error);

@@ -25,8 +25,9 @@ pub(crate) struct Columns {
 
 impl Columns {
     pub(crate) fn of(summary: &Summary) -> Result<Self, StoreError> {
-        let text = serde_json::to_string(summary)
-            .map_err(|error| StoreError::Illegal { reason: format!("the summary is no JSON: {error}") })?;
+        let text = serde_json::to_string(summary).map_err(|error| StoreError::Illegal {
+            reason: format!("the summary is not valid JSON: {error}"),
+        })?;
         let labels: Vec<String> = summary.labels.iter().map(|(name, value)| label(name, value)).collect();
         Ok(Self {
             status: Some(plain(&summary.status)),

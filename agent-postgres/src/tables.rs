@@ -15,6 +15,16 @@ use crate::{
 const LOCK: i64 = 0x6f77_6e20_7461_626c;
 
 /// Error of a statement on a program's own tables. Contains no parameters and no addresses.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn count(database: &agent_postgres::Postgres) {
+/// if let Err(error) = database.query("SELECT count(*) FROM orders", &[]).await {
+///     eprintln!("the orders cannot be counted: {error}");
+/// }
+/// # }
+/// ```
 pub struct QueryError(Kind);
 
 enum Kind {
@@ -62,6 +72,18 @@ impl QueryError {
     }
 
     /// Returns whether the same statement may succeed later: the database did not respond, or ended the transaction.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn save(database: &agent_postgres::Postgres) -> Result<(), agent_postgres::QueryError> {
+    /// let sql = "UPDATE orders SET sent = true WHERE id = 7";
+    /// match database.query(sql, &[]).await {
+    ///     Err(error) if error.is_transient() => drop(database.query(sql, &[]).await?),
+    ///     result => drop(result?),
+    /// }
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn is_transient(&self) -> bool {
         // Classes 08 connection, 40 rollback, 53 resources, 57 operator intervention, 58 system.

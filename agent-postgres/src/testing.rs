@@ -21,6 +21,19 @@ pub const ADMIN: &str = "admin";
 
 /// A server with an own data folder, on a socket in that folder and on a loopback port. Ends when it is dropped, and with the
 /// process.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_postgres::{Postgres, testing::Cluster};
+///
+/// # async fn test() -> Result<(), Box<dyn std::error::Error>> {
+/// let cluster = Cluster::start();
+/// let store = Postgres::connect(&cluster.address(&cluster.database())).await?;
+/// cluster.kill();
+/// assert!(store.ping().await.is_err());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Cluster {
     folder: PathBuf,
@@ -113,6 +126,15 @@ impl Cluster {
     /// # Panics
     ///
     /// If it does not start.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_postgres::testing::Cluster;
+    ///
+    /// let cluster = Cluster::start_with(&["fsync=off", "statement_timeout=500"]);
+    /// assert_eq!(cluster.sql("SHOW statement_timeout"), "500ms");
+    /// ```
     #[must_use]
     pub fn start_with(settings: &[&str]) -> Self {
         remove_ended();
@@ -140,6 +162,17 @@ impl Cluster {
     /// # Panics
     ///
     /// If it does not start within a minute.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_postgres::testing::Cluster;
+    ///
+    /// let cluster = Cluster::start();
+    /// cluster.stop();
+    /// cluster.resume();
+    /// assert_eq!(cluster.sql("SELECT 1"), "1");
+    /// ```
     pub fn resume(&self) {
         let mut command = program("postgres");
         command.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
@@ -272,6 +305,21 @@ impl Cluster {
     /// # Panics
     ///
     /// If it is not installed (`apt-get install pgbouncer`) or does not start.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_postgres::{Postgres, testing::Cluster};
+    ///
+    /// # async fn test() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = Cluster::start();
+    /// let database = cluster.database();
+    /// let bouncer = cluster.bouncer(5);
+    /// let builder = Postgres::builder().listen_at(cluster.address(&database));
+    /// let store = builder.connect(&bouncer.address(&database)).await?;
+    /// store.ping().await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn bouncer(&self, connections: usize) -> Bouncer {
         let folder = self.folder.join(format!("bouncer{}", self.made.fetch_add(1, Ordering::Relaxed)));

@@ -18,7 +18,7 @@ use agent_core::{
     secret::Secret,
 };
 use agent_postgres::{
-    ConnectError, Postgres, PostgresBuilder,
+    ConnectError, Postgres, PostgresBuilder, StatementCache,
     testing::{Bouncer, Cluster},
 };
 
@@ -58,7 +58,8 @@ async fn journals_with_prepared_statements_keep_every_promise() {
     let database = cluster().database();
     let address = cluster().socket_address(&database);
     conformance::all(async |clock| {
-        let builder = Postgres::builder().clock(clock).statement_cache(true).writers(4);
+        let builder =
+            Postgres::builder().clock(clock).statement_cache(StatementCache::PerConnection).writers(4);
         Arc::new(store(&address, builder).await) as Arc<dyn JournalStore>
     })
     .await;

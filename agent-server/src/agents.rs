@@ -144,7 +144,7 @@ impl<S: State> HostedAgent for GraphAgent<S> {
     }
 }
 
-/// Where the message goes.
+/// Destination of the message in the state.
 enum InputField {
     /// The state is that of an agent.
     Agent,

@@ -24,7 +24,7 @@ pub(crate) type RequestContext = crate::http::request::RequestContext<AppState>;
 /// A handler of requests.
 pub(crate) type Handler = crate::http::router::Handler<AppState>;
 
-/// What request handlers share.
+/// State shared by the request handlers.
 pub(crate) struct AppState {
     pub(crate) runtime: Runtime,
     pub(crate) schedules: Schedules,

@@ -93,7 +93,7 @@ struct MessagesUpdate {
     messages: Vec<Message>,
 }
 
-/// How an agent finished, in the update of its model node.
+/// End of an agent's turn, in the update of its model node.
 #[derive(Deserialize)]
 struct FinishUpdate {
     finish: Option<Finish>,

@@ -74,7 +74,7 @@ enum State {
 }
 
 impl RawCalls {
-    /// Whether a call was removed since the last [`clear`](Self::clear).
+    /// Returns whether a call was removed since the last [`clear`](Self::clear).
     pub(crate) const fn found(&self) -> bool {
         self.found
     }

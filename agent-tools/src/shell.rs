@@ -1,5 +1,4 @@
-//! A shell command: run only after a person approved it, without the process's secrets, and with all that it started
-//! ended.
+//! Shell tool. Requires approval, passes no secrets, and kills all child processes when the command ends.
 
 use std::{
     fmt::Write,
@@ -20,36 +19,36 @@ use tokio::{
 };
 
 const MAX_COMMAND: usize = 16 * 1024;
-/// Bytes kept of each of the two outputs; what comes after is read and dropped, so that the command does not wait.
+/// Maximum number of bytes kept of each output. Further bytes are read and dropped, so that the command does not block.
 const MAX_OUTPUT: usize = 256 * 1024;
-/// How long background processes may hold the output open once the command itself has ended.
+/// Time for which background processes may keep the output open after the command has ended.
 const LINGER: Duration = Duration::from_millis(500);
-/// What a command sees of the environment. Everything else may be a key.
+/// Environment variables that a command inherits. All others may contain keys.
 const ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER"];
-/// Where util-linux keeps `unshare`. Not looked up in `PATH`, which others may set.
+/// Paths of `unshare` of util-linux. Not resolved by `PATH`, which others may set.
 const UNSHARE: [&str; 2] = ["/usr/bin/unshare", "/bin/unshare"];
 /// A user, PID and mount namespace with a separate `/proc`. Its first process is killed with `unshare`, and when the
 /// first process ends, the kernel kills every other one.
 const NAMESPACE: [&str; 6] =
     ["--user", "--map-current-user", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"];
-/// The first process of the namespace: waits for the command and passes on its exit code. (Without the `exit`, some
-/// shells become the command instead, which as the first process would ignore signals.) Its own messages, about a command
-/// that a signal ended, are not part of the output.
+/// First process of the namespace: waits for the command and returns its exit code. Without the `exit`, some shells
+/// `exec` the command, which would ignore signals as the first process. Messages of the shell about a command that was
+/// killed by a signal are not part of the output.
 const FIRST: &str = r#"exec 3>&2 2>/dev/null; (exec /bin/sh -c "$1" 2>&3 3>&-); exit $?"#;
 
-/// How a command is kept apart from this process, and what ends with it.
+/// Isolation of a command from this process and from its own children.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Isolation {
-    /// A namespace where the machine permits one ([`Shell::can_isolate`]), else a process group.
+    /// A namespace if the machine permits one ([`Shell::can_isolate`]), otherwise a process group.
     #[default]
     BestAvailable,
-    /// A namespace, or the call is refused.
+    /// A namespace; without one, the call is refused.
     ///
-    /// The command sees no process but those it started, so it cannot read the environment of others. Everything that
-    /// it started is killed when it ends and when the call is dropped, including processes in a new session.
+    /// The command sees only its own child processes, so it cannot read the environment of others. All child processes
+    /// are killed when it ends and when the call is dropped, including those in a new session.
     Namespace,
-    /// A process group alone. Two things are *not* kept then:
+    /// A process group. It has two gaps:
     ///
     /// - A process that leaves the group (`setsid`) outlives the command and the call.
     /// - A command that runs as root can read the environment of this process in `/proc`. For other users this process
@@ -60,9 +59,9 @@ pub enum Isolation {
 
 /// Runs `sh -c` in a directory.
 ///
-/// The command gets `PATH`, `HOME`, `LANG`, `LC_ALL`, `TZ`, `TMPDIR` and `USER` of this process's environment. What else
-/// it may see, and what ends with it, depends on the [`Isolation`]. It is no sandbox: a command can read and write files
-/// and use the network as this process can.
+/// The command gets `PATH`, `HOME`, `LANG`, `LC_ALL`, `TZ`, `TMPDIR` and `USER` of this process's environment. Its access
+/// to other processes, and which processes end with it, depend on the [`Isolation`]. This is not a sandbox: a command can
+/// read and write files and use the network with the permissions of this process.
 ///
 /// # Examples
 ///
@@ -105,7 +104,7 @@ impl Shell {
         Self { dir: dir.into(), isolation: Isolation::default() }
     }
 
-    /// Sets how commands are kept apart. Default: [`Isolation::BestAvailable`].
+    /// Sets the isolation of commands. Default: [`Isolation::BestAvailable`].
     ///
     /// # Examples
     ///
@@ -122,7 +121,7 @@ impl Shell {
     }
 
     /// Returns whether this machine permits namespaces: `unshare` of util-linux 2.38 or later is installed, and the
-    /// kernel and the container let this user make a user namespace and mount `/proc` in it. Tried once a process.
+    /// kernel and the container let this user create a user namespace and mount `/proc` in it. Checked once per process.
     ///
     /// # Examples
     ///
@@ -162,7 +161,7 @@ impl Shell {
     }
 }
 
-/// The `unshare` of this machine, if it can make a namespace.
+/// Returns the path of `unshare`, if it can create a namespace.
 async fn unshare() -> Option<&'static Path> {
     static FOUND: OnceLock<Option<&'static Path>> = OnceLock::new();
     if let Some(found) = FOUND.get() {
@@ -202,7 +201,7 @@ impl Tool for Shell {
         "Runs a shell command without input and returns its exit code and output. Everything it started ends with it."
     }
 
-    /// Two minutes, a person asked each time.
+    /// Timeout of two minutes, and an approval of every call.
     fn policy(&self) -> ToolPolicy {
         ToolPolicy::default()
             .effect(Effect::Destructive)
@@ -212,7 +211,7 @@ impl Tool for Shell {
 
     /// # Cancel safety
     ///
-    /// Dropping the future kills the command, and what it started as its [`Isolation`] says.
+    /// Dropping the future kills the command and its child processes, within the limits of its [`Isolation`].
     async fn call(&self, args: ShellArgs, _: &ToolContext) -> Result<String, ToolError> {
         if args.command.len() > MAX_COMMAND || args.command.contains('\0') {
             return Err(ToolError::failed(format!("a command has at most {MAX_COMMAND} bytes")));
@@ -238,9 +237,9 @@ impl Tool for Shell {
                     child.wait().await?
                 }
             };
-            // Processes that the command left running end now and release the output.
+            // Processes that the command left running are killed here, which closes the output.
             drop(group);
-            // A process that left the group may hold on to a pipe.
+            // A process that left the group may keep a pipe open.
             if !read_all && let Ok(read) = tokio::time::timeout(LINGER, reading).await {
                 read?;
             }
@@ -250,14 +249,14 @@ impl Tool for Shell {
     }
 }
 
-/// Kills the process group when dropped. The group is ours as long as one of its processes is there; right after the
-/// last one is gone its number is not given out again at once.
+/// Kills the process group when dropped. The number of the group is reserved while one of its processes exists, and the
+/// kernel does not reuse it immediately afterwards.
 struct Group(Option<Pid>);
 
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // Fails when all of it has ended already, which is what we want.
+            // Fails if all processes have ended already.
             kill_process_group(group, Signal::KILL).ok();
         }
     }

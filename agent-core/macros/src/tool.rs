@@ -205,7 +205,7 @@ fn docs(attributes: &[Attribute]) -> String {
     lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
-/// Whether the type is `Result`, or an alias with that suffix.
+/// Returns whether the type is `Result`, or an alias with that suffix.
 fn is_result(ty: &Type) -> bool {
     matches!(ty, Type::Path(path)
         if path.path.segments.last().is_some_and(|last| last.ident.to_string().ends_with("Result")))

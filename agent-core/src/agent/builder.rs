@@ -23,7 +23,7 @@ use crate::{
     tool::{RegistryError, Tool, ToolFault, ToolRegistry, ToolRegistryBuilder},
 };
 
-/// When the schema of a typed answer is sent to the model; see [`AgentBuilder::output`].
+/// Time at which the schema of a typed answer is sent to the model; see [`AgentBuilder::output`].
 ///
 /// # Examples
 ///
@@ -120,6 +120,17 @@ impl Agent {
 }
 
 /// Builder of an agent, which is a [`Graph`] over [`AgentState`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Agent, model::{Model, testing::{Scripted, Turn}}};
+///
+/// let model = Model::new(Scripted::new([Turn::text("hello")]));
+/// let agent = Agent::builder("greeter").system("Answer in one word.").model(model).build()?;
+/// assert_eq!(agent.name(), "greeter");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct AgentBuilder {
     pub(super) name: String,
@@ -191,7 +202,7 @@ pub enum AgentError {
         name: String,
     },
     /// A tool and an agent, or two agents, have the same name.
-    #[error("`{name}` is the name of two tools or agents; rename one")]
+    #[error("two tools or agents are named `{name}`; rename one")]
     Twice {
         /// The name.
         name: String,
@@ -653,7 +664,7 @@ impl AgentBuilder {
         assemble(&name, core, graphs, contained)
     }
 
-    /// What an agent that is handed a conversation over to cannot bring.
+    /// Returns an error for the first setting that the target of a hand-off must not have.
     fn check_peer(&self) -> Result<(), AgentError> {
         let refused = [
             ("output", self.output.is_some()),

@@ -70,13 +70,13 @@ pub(super) fn closing_id(message: &str, call: &str) -> String {
     format!("{message}.{call}")
 }
 
-/// Whether `known` is such a message.
+/// Returns whether `known` is such a message.
 pub(super) fn is_closing(known: &Message, said: &Message, call: &str) -> bool {
     let rest = known.id.strip_prefix(said.id.as_str()).and_then(|rest| rest.strip_prefix('.'));
     rest == Some(call) && known.tool_call_id.as_deref() == Some(call)
 }
 
-/// Whether a call may have changed something although its beginning is not recorded, because its policy repeats it after
+/// Returns whether a call may have changed something although its beginning is not recorded, because its policy repeats it after
 /// a crash.
 fn may_have_begun(profile: &Profile, call: &ToolCall) -> bool {
     let Tools::Own(registry) = &profile.tools else { return false };
@@ -101,6 +101,6 @@ fn of_sub_agent(tasks: &[UnfinishedTask<'_>], call: &ToolCall) -> CallOutcome {
             return CallOutcome::Recorded { message: Message::clone(message), kept: false };
         }
     }
-    // What it did before is in the conversation of the sub-agent, which ends here.
+    // Its earlier work is in the conversation of the sub-agent, which ends here.
     if task.has_recorded() { CallOutcome::Unknown } else { CallOutcome::Missing }
 }

@@ -187,6 +187,21 @@ pub trait Middleware: Send + Sync + 'static {
 }
 
 /// The rest of the chain around a model call; see [`Middleware::wrap_model`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Context, Result, agent::{Middleware, NextModel}, model::{ModelReply, ModelRequest}};
+///
+/// struct LogErrors;
+///
+/// impl Middleware for LogErrors {
+///     async fn wrap_model(&self, request: ModelRequest, cx: &Context, next: NextModel<'_>) -> Result<ModelReply> {
+///         let reply = next.call(request).await;
+///         reply.inspect_err(|error| eprintln!("{}: {error}", cx.session()))
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub struct NextModel<'a> {
     rest: &'a [Arc<dyn DynMiddleware>],
@@ -200,6 +215,23 @@ impl<'a> NextModel<'a> {
     /// # Errors
     ///
     /// As [`RecordedModel::complete`](crate::engine::RecordedModel::complete), and those of inner middleware.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Context, Result, agent::{Middleware, NextModel}, model::{ModelReply, ModelRequest}};
+    ///
+    /// struct RetryOnce;
+    ///
+    /// impl Middleware for RetryOnce {
+    ///     async fn wrap_model(&self, request: ModelRequest, _: &Context, next: NextModel<'_>) -> Result<ModelReply> {
+    ///         match next.call(request.clone()).await {
+    ///             Err(error) if error.is_retryable() => next.call(request).await,
+    ///             reply => reply,
+    ///         }
+    ///     }
+    /// }
+    /// ```
     pub fn call(&self, request: ModelRequest) -> BoxFuture<'a, Result<ModelReply>> {
         match self.rest.split_first() {
             Some((first, rest)) => first.wrap_model(request, self.cx, Self { rest, ..*self }),
@@ -209,6 +241,21 @@ impl<'a> NextModel<'a> {
 }
 
 /// The rest of the chain around a tool call; see [`Middleware::wrap_tool`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Context, Result, agent::{Middleware, NextTool}, model::{Message, ToolCall}};
+///
+/// struct LogCalls;
+///
+/// impl Middleware for LogCalls {
+///     async fn wrap_tool(&self, call: ToolCall, cx: &Context, next: NextTool<'_>) -> Result<Message> {
+///         println!("{}: {}", cx.session(), call.name);
+///         next.call(call).await
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub struct NextTool<'a> {
     rest: &'a [Arc<dyn DynMiddleware>],
@@ -222,6 +269,24 @@ impl<'a> NextTool<'a> {
     /// # Errors
     ///
     /// As [`RecordedTools::call`](crate::engine::RecordedTools::call), and those of inner middleware.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Context, Result, agent::{Middleware, NextTool}, model::{Message, ToolCall}};
+    /// use std::time::Instant;
+    ///
+    /// struct MeasureCalls;
+    ///
+    /// impl Middleware for MeasureCalls {
+    ///     async fn wrap_tool(&self, call: ToolCall, _: &Context, next: NextTool<'_>) -> Result<Message> {
+    ///         let (name, start) = (call.name.clone(), Instant::now());
+    ///         let result = next.call(call).await;
+    ///         println!("{name}: {:?}", start.elapsed());
+    ///         result
+    ///     }
+    /// }
+    /// ```
     pub fn call(&self, call: ToolCall) -> BoxFuture<'a, Result<Message>> {
         match self.rest.split_first() {
             Some((first, rest)) => first.wrap_tool(call, self.cx, Self { rest, ..*self }),

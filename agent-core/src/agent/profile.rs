@@ -18,7 +18,7 @@ use crate::{
     model::{Extraction, Extractor, FinishReason, Message, ModelReply, ModelRequest, Role, ToolSpec},
 };
 
-/// The tools beside the registry's: sub-agents, and the other members of the team.
+/// Tools in addition to those of the registry: sub-agents, and the other members of the team.
 fn extra(subs: &[ToolSpec], team: &[(String, String)], own: &str) -> Vec<ToolSpec> {
     let peers = team.iter().filter(|(name, _)| name != own).map(|(name, description)| ToolSpec {
         name: format!("transfer_to_{name}"),
@@ -97,7 +97,7 @@ impl Profile {
     }
 }
 
-/// How an answer becomes a `T`: by reading it, else by asking.
+/// Returns the parser of answers into `T`: it deserializes the text, and calls the model again if that fails.
 pub(super) fn judge<T: JsonSchema + DeserializeOwned + Serialize + 'static>() -> Judge {
     Judge {
         format: Arc::new(|capabilities| {

@@ -13,7 +13,7 @@ use crate::{
     tool::StandingApprovals,
 };
 
-/// How an agent ended its turn.
+/// Reason for the end of an agent's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -57,7 +57,7 @@ pub struct AgentState {
     /// The typed answer as JSON; see [`AgentBuilder::output`](super::AgentBuilder::output).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub structured: Option<Value>,
-    /// How the agent ended its turn.
+    /// Reason for the end of the turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish: Option<Finish>,
     /// Number of model calls since the last message of the user.
@@ -117,7 +117,7 @@ fn join(held: &mut Messages, new: Messages) {
     }
 }
 
-/// Where a new message belongs.
+/// Position of a new message.
 enum Place {
     End,
     Before(usize),

@@ -1,4 +1,4 @@
-//! The tool `update_plan`, with which a model changes single items of the todo list.
+//! Tool `update_plan`: changes single items of the todo list. Journals and prompts contain its name, so it stays.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use crate::{
 /// Most operations of one call.
 const MAX_OPERATIONS: usize = 100;
 
-/// The tool `update_plan`: adds, begins, advances and ends items of the plan that people see.
+/// Tool `update_plan`: adds, starts, updates and completes todos.
 ///
 /// # Examples
 ///

@@ -77,7 +77,8 @@ pub struct Context {
     attempt_number: u32,
 }
 
-/// What the tasks of one frame share. One pointer in each context, because every counted one costs as much as a small node.
+/// State shared by the tasks of one frame. One pointer in each context, because every reference count costs as much as a
+/// small node.
 pub(super) struct TaskPlace {
     pub(super) env: Arc<RunContext>,
     pub(super) topology: Arc<Topology>,
@@ -393,7 +394,29 @@ impl Context {
     ///
     /// # Examples
     ///
-    /// See [`RunOptions::context`](crate::RunOptions::context).
+    /// ```
+    /// use agent_core::{Context, END, Graph, RunOptions, Runtime, START, State};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(State, Default, Serialize, Deserialize)]
+    /// struct Draft { text: String }
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct User { name: String }
+    ///
+    /// async fn write(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     Ok(Draft::update().text(format!("Dear {},", cx.context::<User>()?.name)))
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let graph = Graph::<Draft>::builder("draft").node("write", write).path([START, "write", END]).build()?;
+    /// let session = Runtime::builder().build().session("s-1")?;
+    /// let options = RunOptions::default().context(User { name: "Mina".into() });
+    /// let outcome = session.run(&graph, Draft::update()).options(options).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.text, "Dear Mina,");
+    /// # Ok(()) }
+    /// ```
     pub fn context<T: Serialize + DeserializeOwned + Any + Send + Sync>(&self) -> Result<Arc<T>> {
         let context = self.place.env.context.as_ref().ok_or(ContextError::Missing);
         context.and_then(|context| context.read()).map_err(NodeError::permanent)
@@ -415,7 +438,22 @@ impl Context {
     ///
     /// # Examples
     ///
-    /// See [`RunOptions::transient_context`](crate::RunOptions::transient_context).
+    /// ```
+    /// use agent_core::{Context, State};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(State, Default, Serialize, Deserialize)]
+    /// struct Draft { text: String }
+    ///
+    /// struct Printer(&'static str);
+    ///
+    /// async fn print(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+    ///     // Set with `RunOptions::transient_context`, and again when the run is resumed in another process.
+    ///     let printer = cx.transient_context::<Printer>()?;
+    ///     Ok(Draft::update().text(format!("printed on {}", printer.0)))
+    /// }
+    /// # let _ = print;
+    /// ```
     pub fn transient_context<T: Any + Send + Sync>(&self) -> Result<Arc<T>> {
         let context = self.place.env.context.as_ref().ok_or(ContextError::Missing);
         context.and_then(|context| context.live()).map_err(NodeError::permanent)

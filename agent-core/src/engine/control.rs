@@ -1,4 +1,4 @@
-//! RunControl of a run: stop, drain, eviction, and the count of tasks that can proceed.
+//! Run control: stop, drain, eviction, and the number of runnable tasks.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},

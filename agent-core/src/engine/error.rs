@@ -139,7 +139,7 @@ pub enum RunError {
     },
     /// A replayed node requested other steps or questions than it had recorded.
     #[error(
-        "task {task} recorded [{}] before and asks for [{}] now; its code changed under a run: restore it, or fork the session before the task",
+        "replay mismatch in task {task}: recorded [{}], requested [{}]; the node's code changed during a run: restore it, or fork the session before the task",
         recorded.join(", "), asked.join(", ")
     )]
     ReplayMismatch {
@@ -157,7 +157,7 @@ pub enum RunError {
         reason: String,
     },
     /// The graph no longer contains pending tasks or joins.
-    #[error("graph `{graph}` changed while work is pending, and these are gone: {}; bring them back, or fork the session from an earlier place", missing.join(", "))]
+    #[error("graph `{graph}` changed while tasks are pending; missing: {}; restore them, or fork the session from an earlier checkpoint", missing.join(", "))]
     GraphChanged {
         /// The graph.
         graph: String,
@@ -171,7 +171,7 @@ pub enum RunError {
         node: String,
         /// Number of attempts.
         attempts: u32,
-        /// What went wrong.
+        /// The error code.
         code: Code,
         /// The message in the journal.
         message: String,

@@ -82,8 +82,8 @@ impl ConcurrencySlot for SubgraphSlot {
 /// Workers, one per thread, take jobs and poll each once. A task that completes in that poll costs no spawn; any other
 /// becomes a tokio task, so that tasks that wait overlap.
 ///
-/// What workers share is a cache line that they wait for, so a job touches as few counts as possible: each worker has its
-/// own handle of pool and state, and reports its finished jobs when it has no further one.
+/// Shared counters are contended cache lines, so a job touches as few of them as possible: each worker has its own handles
+/// of pool and state, and reports its finished jobs together when it has no further one.
 struct TaskPool<S: State> {
     graph: Graph<S>,
     place: Arc<TaskPlace>,

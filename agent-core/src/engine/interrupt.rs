@@ -102,7 +102,7 @@ impl<T: DeserializeOwned> Ask<T> {
         &self.id
     }
 
-    /// What is known of the question before it is asked; `Pending`: something recorded must be asked for first.
+    /// Looks up the recorded answer of the question. `Pending` if the node must first request an earlier record.
     fn recall(&mut self, question: Question, cx: &Context<'_>) -> Poll<Result<Option<T>>> {
         let shown = Shown::of(&question, self.asker == Asker::Engine);
         match self.of.recall(&self.id, &shown, self.asker == Asker::Tool) {
@@ -123,7 +123,7 @@ impl<T: DeserializeOwned> Ask<T> {
             }
             None => {}
         }
-        // A replay that asks something new before what it had recorded: it waits, and is a mismatch if it must.
+        // A new question before all recorded ones were requested: wait, and report a replay mismatch after the grace period.
         if self.of.must_hold(&self.id.0, cx.waker()) {
             self.question = Some(question);
             return Poll::Pending;
@@ -191,7 +191,7 @@ impl<T: DeserializeOwned> Ask<T> {
         if matches!(self.stage, Stage::WithdrawReason) {
             return Poll::Pending;
         }
-        // Answered, but others have the places under the caps.
+        // Answered; waits for a concurrency slot.
         ready!(self.of.poll_slot(cx.waker()));
         let board = &self.of.env.board;
         match board.poll_answer(&self.id, &self.of.task, &self.of.waiter(), cx.waker()) {

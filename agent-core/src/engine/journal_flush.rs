@@ -175,7 +175,7 @@ async fn try_again(
     Err(error)
 }
 
-/// Whether the journal behind `expected` begins with these records.
+/// Returns whether the journal behind `expected` begins with these records.
 async fn is_stored(
     store: &dyn JournalStore,
     session: &SessionId,

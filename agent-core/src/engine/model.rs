@@ -326,7 +326,7 @@ impl RecordedModel {
             tracing::debug!(%error, "a model request is not in the journal");
         }
         let mut stream = telemetry::chat(&self.model, request, Some(self.cx.session())).await?;
-        // Which call each index is: the pieces of its arguments do not repeat that.
+        // The call of each index, because the parts of its arguments do not repeat it.
         let mut calls: Vec<(u32, String, String)> = Vec::new();
         while let Some(delta) = stream.next().await {
             let delta = delta?;
@@ -404,7 +404,7 @@ impl RecordedModel {
                 let usage = reply.usage.unwrap_or_else(|| {
                     let mut usage = Usage::default();
                     if self.cx.place.env.budget.estimates() {
-                        // An endpoint that does not say what it used is no way around a budget.
+                        // If the endpoint reports no usage, an estimate is charged to the budget.
                         usage.input_tokens = wanted.input_tokens;
                         usage.output_tokens = Estimate.message(&reply.message);
                     }

@@ -1,4 +1,4 @@
-//! What all tasks of a run share: journal writer, questions, todos, budget, dependencies and control.
+//! State shared by all tasks of a run: journal writer, questions, todos, budget, dependencies and control.
 
 use std::{
     any::{Any, TypeId},

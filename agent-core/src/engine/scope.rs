@@ -35,7 +35,7 @@ pub(super) struct Numbers {
     pub(super) questions: u32,
     pub(super) models: u32,
     pub(super) timers: u32,
-    /// How often each tool call id was used, because some servers repeat them.
+    /// Number of uses of each tool call id, because some servers repeat them.
     pub(super) calls: HashMap<String, u32>,
 }
 

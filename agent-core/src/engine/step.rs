@@ -68,8 +68,7 @@ impl Context {
         self.step_as("step", key, None, async { (future.await.map_err(Into::into), None) }).await
     }
 
-    /// A step of a kind, with what it may use of the budget; the future says what it did use. The key is in its
-    /// stored form.
+    /// Runs a step and reserves budget for it; the future returns the actual usage. The key is in its stored form.
     pub(crate) async fn step_as<T, F>(
         &self,
         kind: &'static str,
@@ -187,7 +186,7 @@ pub(super) fn author_key(key: String) -> Result<String> {
     Ok(keys::step(key))
 }
 
-/// A step on its way; ends it when dropped, so that an abandoned one does not count as work.
+/// Guard of a running step. Dropping it ends the step, so that it no longer counts as runnable.
 struct Running {
     of: AttemptHandle,
     key: Arc<str>,

@@ -24,7 +24,7 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// What the run lends to its tools.
+/// Implements [`ToolHost`] for the tools of a node.
 pub(super) struct ContextToolHost {
     cx: Context,
     under: Option<String>,
@@ -37,15 +37,15 @@ pub(super) struct ContextToolHost {
     changed: Mutex<Map<String, Value>>,
 }
 
-/// What a call has asked people so far.
+/// Questions of one tool call.
 #[derive(Default)]
 struct AskedQuestions {
-    /// How often each question, by its digest.
+    /// Number of times that each question was asked, by its digest.
     times: BTreeMap<String, u32>,
-    /// How many are open, and since when one is.
+    /// Number of open questions, and the time since which there is one.
     open: u32,
     since: Option<Instant>,
-    /// For how long at least one was, up to `since`.
+    /// Total time with an open question before `since`.
     waited: Duration,
 }
 
@@ -66,7 +66,7 @@ impl ContextToolHost {
         std::mem::take(&mut *self.changed.lock())
     }
 
-    /// By what is asked, not when: a call that is made again may ask in another order.
+    /// Returns a key derived from the content of the question, because a repeated call may ask in another order.
     fn key(&self, question: &Question) -> String {
         let what = match &question.key {
             Some(key) => crate::util::fingerprint(key),

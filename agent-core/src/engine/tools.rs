@@ -548,7 +548,7 @@ impl RecordedTools {
         let mut held = Some(self.cx.attempt_handle().hold()?);
         let polled = std::future::poll_fn(|cx| {
             let polled = calls.poll_unpin(cx);
-            // All calls are begun.
+            // All calls have started.
             drop(held.take());
             polled
         });
@@ -583,7 +583,7 @@ impl RecordedTools {
                 self.cx.step_as("tool", key, Some(one), run).await?
             }
             Settled::CutShort(prepared) => {
-                // It may have happened, so it counts.
+                // The call may have had an effect, so it is charged.
                 let reply = Recorded::from(prepared.reply(&Err(ToolError::outcome_unknown(prepared.name()))));
                 self.cx.step_as("tool", key, Some(one), async { (Ok(reply), Some(one)) }).await?
             }
@@ -610,7 +610,7 @@ impl RecordedTools {
         }
     }
 
-    /// A call that was begun before and has no result is not made again behind everybody's back.
+    /// Handles a call that started earlier and has no result, by its [`InterruptedCallPolicy`].
     async fn known_outcome(&self, name: &str, key: &str, prepared: PreparedCall) -> Result<Settled> {
         let times = if prepared.policy().notes_begin() { self.cx.replay().call_attempts(key) } else { 0 };
         if times == 0 {
@@ -621,7 +621,7 @@ impl RecordedTools {
         }
         for time in 1..=times {
             let prompt = format!(
-                "`{}` was cut short before its result was known; it may have happened or not. Call it again?",
+                "the call of `{}` was interrupted, and its effect may have happened; call it again?",
                 prepared.name()
             );
             let details = json!({
@@ -636,7 +636,7 @@ impl RecordedTools {
         Ok(Settled::Run(prepared))
     }
 
-    /// The decision of a person about the call, if it needs approval. Requested before the step of the call begins.
+    /// Requests an approval if the call needs one. Runs before the call's step.
     async fn approved(&self, name: &str, prepared: PreparedCall) -> Result<Settled> {
         let limit = prepared.policy().result_limit;
         let Some(shown) = prepared.approval_for(&self.remembered.lock()) else {
@@ -714,7 +714,7 @@ impl RecordedTools {
         };
         if let Err(error) = &result {
             if error.fault() == ToolFault::Cancelled && cx.place.env.control.stop.is_cancelled() {
-                // Nothing is recorded of a call that a stop cut short: a resume makes it again, with the same key.
+                // A call that a stop interrupts is not recorded: a resume repeats it with the same key.
                 return std::future::pending().await;
             }
             telemetry::failed(&span, error.fault().code());
@@ -748,15 +748,15 @@ impl RecordedTools {
         let mut waited = false;
         let tool = std::future::poll_fn(move |cx| {
             if std::mem::take(&mut waited) {
-                // The wait may be over: the node's time limits count again before the tool continues, which may hold
-                // this thread.
+                // The wait may have ended: restart the timeouts of the node before the tool continues, because it may
+                // block this thread.
                 node.wake();
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             let polled = tool.poll_unpin(cx);
             if polled.is_pending() {
-                // The node's own future checks whether its task waits for a person, and what a replay asks for.
+                // Polled by the node's future, which checks for open questions and for the requests of a replay.
                 node.wake();
                 waited = of.is_partly_suspended();
             }
@@ -767,7 +767,7 @@ impl RecordedTools {
                 biased;
                 () = cancelled.cancelled() => {}
                 done = tool => {
-                    // The receiver may be gone, if the call was dropped in the same moment.
+                    // The receiver does not exist if the call was dropped at the same time.
                     answer.send(done).ok();
                 }
             }
@@ -779,7 +779,7 @@ impl RecordedTools {
         match result.await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(ToolError::panicked(&*panic)),
-            // The run is being ended, and this future is about to be dropped.
+            // The run is ending, and this future will be dropped.
             Err(_) => std::future::pending().await,
         }
     }
@@ -797,7 +797,7 @@ impl RecordedTools {
 
 enum Settled {
     Run(PreparedCall),
-    /// It was begun before, and its outcome is not known.
+    /// The call started earlier, and its outcome is unknown.
     CutShort(PreparedCall),
     /// The result is known; the limit is the number of bytes that the model gets.
     Answer(Result<ToolOutput, ToolError>, usize),

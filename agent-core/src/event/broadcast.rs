@@ -31,7 +31,7 @@ const RING: usize = 8_192;
 /// Event broadcast of a session.
 pub(crate) struct EventBroadcast {
     pub(super) session: SessionId,
-    /// What the subscribers want together; written under the lock of `live`.
+    /// Union of the filters of the subscribers; written under the lock of `live`.
     interest: AtomicU64,
     /// Whether there are partial messages.
     pub(super) has_partial: AtomicBool,

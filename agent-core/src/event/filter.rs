@@ -1,4 +1,4 @@
-//! [`EventFilter`]: what a subscriber wants. A run writes nothing that no subscriber and no journal needs.
+//! [`EventFilter`]: selects the events of a subscription. A run produces only events that a subscriber or the journal needs.
 
 use super::{Event, EventBody};
 use crate::journal::entry::Fact;
@@ -82,7 +82,7 @@ pub enum UpdateForm {
     Typed,
 }
 
-/// What a subscriber wants. Runs do the work for the union of what their subscribers and the journal want.
+/// Selection of the events that a subscriber receives. A run produces only the events that a subscriber or the journal needs.
 ///
 /// A [gap](super::payload::Gap) is always delivered. Cost per superstep without a journal, beside the superstep itself
 /// (`benches/README.md`):
@@ -117,7 +117,7 @@ const ENDS: u64 = EventKind::RunPaused.bit()
     | EventKind::RunStopped.bit()
     | EventKind::RunFailed.bit()
     | EventKind::RunCompleted.bit();
-/// Kinds of which an [`Observer`](super::Observer) learns more than that there was an entry.
+/// Kinds that an [`Observer`](super::Observer) gets with their details.
 const OBSERVED: u64 = ENDS
     | EventKind::RunStarted.bit()
     | EventKind::RunResumed.bit()
@@ -133,31 +133,85 @@ impl Default for EventFilter {
 
 impl EventFilter {
     /// All events, updates as JSON.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::event::{EventFilter, EventKind};
+    ///
+    /// assert!(EventFilter::all().wants(EventKind::Token));
+    /// ```
     pub const fn all() -> Self {
         Self(WATCHED | KINDS | JSON | NESTED)
     }
 
     /// No events but gaps.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::event::{EventFilter, EventKind};
+    ///
+    /// let filter = EventFilter::none();
+    /// assert!(filter.wants(EventKind::Gap) && !filter.wants(EventKind::Token));
+    /// ```
     pub const fn none() -> Self {
         Self(WATCHED | NESTED | JSON | EventKind::Gap.bit())
     }
 
     /// Adds a kind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::event::{EventFilter, EventKind};
+    ///
+    /// let filter = EventFilter::none().with(EventKind::TodoUpdated);
+    /// assert!(filter.wants(EventKind::TodoUpdated));
+    /// ```
     pub const fn with(self, kind: EventKind) -> Self {
         Self(self.0 | kind.bit())
     }
 
     /// Removes a kind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::event::{EventFilter, EventKind};
+    ///
+    /// let filter = EventFilter::all().without(EventKind::Token);
+    /// assert!(filter.wants(EventKind::RunCompleted) && !filter.wants(EventKind::Token));
+    /// ```
     pub const fn without(self, kind: EventKind) -> Self {
         Self((self.0 & !kind.bit()) | EventKind::Gap.bit())
     }
 
     /// Adds the kinds that end or pause a run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::event::{EventFilter, EventKind};
+    ///
+    /// let filter = EventFilter::none().with_ends();
+    /// assert!(filter.wants(EventKind::RunFailed) && filter.wants(EventKind::RunPaused));
+    /// ```
     pub const fn with_ends(self) -> Self {
         Self(self.0 | ENDS)
     }
 
     /// Sets the form of updates. Default: [`UpdateForm::Json`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::event::{EventFilter, EventKind, UpdateForm};
+    ///
+    /// // The names of finished nodes, without the work for their updates.
+    /// let filter = EventFilter::none().with(EventKind::NodeFinished).updates(UpdateForm::Omit);
+    /// assert_ne!(filter, filter.updates(UpdateForm::Json));
+    /// ```
     pub const fn updates(self, form: UpdateForm) -> Self {
         let rest = self.0 & !(JSON | TYPED);
         Self(match form {
@@ -168,17 +222,33 @@ impl EventFilter {
     }
 
     /// Leaves out events of tasks inside subgraphs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::event::EventFilter;
+    ///
+    /// assert_ne!(EventFilter::all().outermost(), EventFilter::all());
+    /// ```
     pub const fn outermost(self) -> Self {
         Self(self.0 & !NESTED)
     }
 
-    /// Returns whether events of this kind are wanted.
+    /// Returns `true` if the filter selects events of this kind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::event::{EventFilter, EventKind};
+    ///
+    /// assert!(EventFilter::default().wants(EventKind::Reasoning));
+    /// ```
     #[must_use]
     pub const fn wants(self, kind: EventKind) -> bool {
         self.0 & kind.bit() != 0
     }
 
-    /// Returns whether this event is wanted.
+    /// Returns `true` if the filter selects this event.
     pub(crate) fn matches(self, event: &Event) -> bool {
         // The task of a commit is the one that contains the subgraph.
         let nested = event.task.as_ref().is_some_and(|task| {
@@ -188,7 +258,7 @@ impl EventFilter {
     }
 }
 
-/// What all subscribers of a session want together.
+/// Union of the filters of all subscribers of a session.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Interest(u64);
 
@@ -197,7 +267,7 @@ impl Interest {
         Self(bits)
     }
 
-    /// Returns this with the interest of a subscriber that wants everything.
+    /// Returns this with the interest of a subscriber to all events.
     pub(super) fn and_all(self) -> Self {
         Self(self.0 | EventFilter::all().0)
     }
@@ -211,7 +281,7 @@ impl Interest {
         self.0 & kind.bit() != 0
     }
 
-    /// What is wanted of tasks of the outermost graph, or of those inside subgraphs.
+    /// Returns the interest in tasks of the outermost graph, or in tasks inside subgraphs.
     pub(crate) const fn of_tasks(self, nested: bool) -> Self {
         if nested && self.0 & NESTED == 0 { Self(self.0 & WATCHED) } else { self }
     }

@@ -33,6 +33,27 @@ use crate::{
 /// A numbered event is published only after its journal entry is stored, so a crash cannot undo an event that was
 /// delivered. Events without a number (tokens, progress, node starts) are not stored. See
 /// [`Subscription::next`] and [`Session::events`](crate::Session::events) for examples.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, Runtime, START, State};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Count { #[state(add)] n: u64 }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Count>::builder("count")
+/// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+/// #     .edge(START, "add").edge("add", END).build()?;
+/// # let session = Runtime::builder().build().session("s-1")?;
+/// let mut events = session.run(&graph, Count::update()).stream().await?;
+/// while let Some(event) = events.next().await {
+///     let event = event?;
+///     println!("{} {:?}: {:?}", event.session, event.seq, event.body.kind());
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[non_exhaustive]
 pub struct Event {

@@ -18,6 +18,25 @@ use crate::{
 };
 
 /// Observer of all journal entries of a runtime; see [`Runtime::observe`](crate::Runtime::observe).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Runtime, event::{JournalNotice, Observer}};
+/// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+///
+/// #[derive(Default)]
+/// struct CountEntries(AtomicU64);
+///
+/// impl Observer for CountEntries {
+///     fn on_entry(&self, _: &JournalNotice<'_>) {
+///         self.0.fetch_add(1, Ordering::Relaxed);
+///     }
+/// }
+///
+/// let (runtime, entries) = (Runtime::builder().build(), Arc::new(CountEntries::default()));
+/// runtime.observe(entries.clone());
+/// ```
 pub trait Observer: Send + Sync + 'static {
     /// Called for each stored entry, in the order of a session's entries, before subscribers see it. Must not block. The
     /// process that wrote an entry notifies once; after a crash, the last entries may not have been notified.
@@ -127,7 +146,7 @@ pub enum JournalNoticeKind<'a> {
     },
     /// The run failed.
     RunFailed {
-        /// What went wrong, to branch on.
+        /// Error code, to branch on.
         code: &'a str,
         /// The same for people; never holds a secret.
         message: &'a str,
@@ -141,7 +160,7 @@ pub enum JournalNoticeKind<'a> {
         /// The name of the tool, or of the model as its endpoint reported it; empty if it is not known or the tool does not
         /// exist.
         name: &'a str,
-        /// How long it took, in milliseconds.
+        /// Duration in milliseconds.
         ms: u64,
         /// Whether it failed. A tool call that failed has a result for the model.
         failed: bool,

@@ -9,7 +9,7 @@ use crate::ids::{Seq, SessionId};
 /// Capacity. Beyond it, unnumbered events are dropped.
 const CAPACITY: usize = 10_000;
 
-/// What subscribers in other processes learn.
+/// Message to subscribers in other processes.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     /// The journal of a session ends here.

@@ -37,7 +37,7 @@ struct Partial {
 }
 
 impl EventBody {
-    /// Whether it changes the partial messages of its session.
+    /// Returns whether it changes the partial messages of its session.
     pub(crate) const fn is_partial(&self) -> bool {
         matches!(self, Self::Token(_) | Self::Reasoning(_) | Self::ToolArguments(_) | Self::TokensVoided(_))
     }
@@ -86,7 +86,7 @@ impl EventBody {
         }
     }
 
-    /// Whether `next` is a further piece of the same text.
+    /// Returns whether `next` is a further piece of the same text.
     pub(super) fn continues_with(&self, next: &Self) -> bool {
         match (self, next) {
             (Self::Token(a), Self::Token(b)) => a.message == b.message,

@@ -27,13 +27,38 @@ const BATCH: usize = 256;
 ///
 /// Live events are preceded by the text of messages that are being streamed, each as one part (at most 256 KiB per
 /// session; a gap counts the rest). A start number after the end of the journal is reported as a gap.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, Runtime, START, State};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Count { #[state(add)] n: u64 }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Count>::builder("count")
+/// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+/// #     .edge(START, "add").edge("add", END).build()?;
+/// # let session = Runtime::builder().build().session("s-1")?;
+/// # use agent_core::event::EventBody;
+/// let mut events = session.subscribe(None);
+/// session.run(&graph, Count::update()).await?;
+/// loop {
+///     let event = events.next().await?;
+///     if matches!(event.body, EventBody::RunCompleted(_)) {
+///         break;
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[must_use = "a subscription does nothing unless it is read"]
 pub struct Subscription {
     pub(super) broadcast: Arc<EventBroadcast>,
     pub(super) store: Option<Arc<dyn JournalStore>>,
     /// The next position in the ring.
     pub(super) at: u64,
-    /// What it wants.
+    /// The filter of the events.
     pub(super) filter: EventFilter,
     /// The last number seen.
     pub(super) last: Seq,

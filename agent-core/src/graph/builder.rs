@@ -14,6 +14,24 @@ use crate::{engine::UnfinishedTask, retry::RetryPolicy, state::State};
 ///
 /// Settings of a node are best given with the node: `.node("write", write.retry(3))`, see [`NodeExt`](crate::graph::NodeExt). The methods of the
 /// same names here apply to the node added last, which includes a [`subgraph`](Self::subgraph).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Context, END, Graph, START, State, graph::NodeExt};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// struct Draft { text: String }
+///
+/// async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> {
+///     Ok(Draft::update().text("hello"))
+/// }
+///
+/// let builder = Graph::<Draft>::builder("draft").node("write", write.retry(3)).path([START, "write", END]);
+/// assert_eq!(builder.build()?.name(), "draft");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct GraphBuilder<S: State> {
     pub(super) name: String,

@@ -44,7 +44,7 @@ pub enum BuildFault {
     UnknownNode {
         /// The name.
         name: String,
-        /// Where it is used.
+        /// The edge, branch or join that uses it.
         used_in: String,
         /// A node with a similar name.
         nearest: Option<String>,
@@ -65,14 +65,14 @@ pub enum BuildFault {
     },
     /// An invalid name.
     #[error(
-        "`{name}` is no name for a node: 1 to 128 bytes, no `#`, no `/`, no control characters, not `__start__` or `__end__`"
+        "invalid node name `{name}`: 1 to 128 bytes, no `#`, no `/`, no control characters, not `__start__` or `__end__`"
     )]
     IllegalName {
         /// The name, cut.
         name: String,
     },
     /// An edge into the start or out of the end.
-    #[error("`{from}` -> `{to}` leads {}; turn it round or remove it", if .to == START { "to the start" } else { "out of the end" })]
+    #[error("edge `{from}` -> `{to}` is invalid: {}; reverse or remove it", if .to == START { "START has no incoming edges" } else { "END has no outgoing edges" })]
     WrongWay {
         /// Its source.
         from: String,
@@ -80,7 +80,7 @@ pub enum BuildFault {
         to: String,
     },
     /// The start has no outgoing edge.
-    #[error("nothing leads out of the start; add `.edge(START, ..)`")]
+    #[error("START has no outgoing edge; add `.edge(START, ..)`")]
     NoStart,
     /// No path from the start leads to a node.
     #[error("node `{name}` cannot be reached from the start; lead an edge to it or remove it")]
@@ -89,13 +89,13 @@ pub enum BuildFault {
         name: String,
     },
     /// A node has no outgoing edge.
-    #[error("nothing leads out of node `{name}`; add `.edge({name:?}, END)` or another way")]
+    #[error("node `{name}` has no outgoing edge; add `.edge({name:?}, END)` or another edge")]
     NoWayOut {
         /// The node.
         name: String,
     },
     /// A node has outgoing edges, but no path to the end.
-    #[error("node `{name}` cannot reach the end; give its loop a way out")]
+    #[error("node `{name}` cannot reach END; add an edge out of its loop")]
     NoWayToEnd {
         /// The node.
         name: String,
@@ -128,7 +128,7 @@ pub enum BuildFault {
     },
     /// A node with an input is the target of an edge or join, which carry none.
     #[error(
-        "node `{name}` takes an input, but {used_in} brings none; reach it by a send (`declare_targets` or a branch with `Dispatch`)"
+        "node `{name}` requires an input, which {used_in} does not carry; activate it by a send (`declare_targets` or a branch with `Dispatch`)"
     )]
     NeedsInput {
         /// The node.

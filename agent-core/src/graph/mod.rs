@@ -147,7 +147,7 @@ pub(crate) enum Target {
     End,
 }
 
-/// What happens to the other tasks of a superstep when one fails.
+/// Policy for the other tasks of a superstep when one fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FailurePolicy {
     /// Cancels them. Tasks that have finished stay finished.

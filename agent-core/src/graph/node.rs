@@ -86,7 +86,7 @@ pub(crate) trait DynNode<S: State>: Send + Sync {
         cx: &'a Context,
     ) -> BoxFuture<'a, Result<Outcome<S>>>;
 
-    /// Whether the node can run without an input.
+    /// Returns whether the node can run without an input.
     fn plain(&self) -> bool;
 
     /// The inner graph of a subgraph, for rendering and hashing.
@@ -136,7 +136,7 @@ impl CodeIdentity {
         self.carries_data = true;
     }
 
-    /// Whether the types say all there is to know.
+    /// Returns whether the types are a complete description.
     pub(crate) const fn is_known(&self) -> bool {
         !self.carries_data
     }
@@ -494,7 +494,7 @@ pub(crate) type RetryWhen = Arc<dyn Fn(&NodeError) -> bool + Send + Sync>;
 /// Retries of a node. The number of attempts is stored in the journal, so it survives a restart.
 pub(crate) struct NodeRetry {
     pub(crate) policy: RetryPolicy,
-    /// Which errors are retried. `None`: [`NodeError::is_retryable`].
+    /// Predicate of the errors that are retried. `None`: [`NodeError::is_retryable`].
     pub(crate) when: Option<RetryWhen>,
 }
 
@@ -544,7 +544,7 @@ impl<S: State> Default for NodePolicy<S> {
 }
 
 impl<S: State> NodePolicy<S> {
-    /// Whether no setting needs a wrapper: the activation is a plain call.
+    /// Returns whether no setting needs a wrapper: the activation is a plain call.
     pub(crate) fn is_plain(&self) -> bool {
         self.retry.is_none() && self.timeout.is_none() && self.idle_timeout.is_none() && self.cache.is_none()
     }

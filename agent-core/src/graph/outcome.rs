@@ -11,6 +11,22 @@ use crate::state::State;
 /// Result of a node: a state update, and optionally targets (`goto`) and sends.
 ///
 /// Most nodes return only the update: every derived update, `()` and `Outcome` itself implement [`IntoOutcome`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Context, State, graph::Outcome};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// struct Draft { text: String }
+///
+/// async fn check(draft: &Draft, _: &Context) -> agent_core::Result<Outcome<Draft>> {
+///     let outcome = Outcome::update(Draft::update().text(draft.text.trim()));
+///     Ok(if draft.text.is_empty() { outcome.goto("write") } else { outcome })
+/// }
+/// # let _ = check;
+/// ```
 pub struct Outcome<S: State> {
     pub(crate) update: Option<S::Update>,
     pub(crate) goto: Vec<Cow<'static, str>>,

@@ -98,7 +98,8 @@ impl Reachability {
         (0..names.len() as NodeIx).filter(|&node| !entered(node)).collect()
     }
 
-    /// Which nodes can run at all when a join needs every source once: the least fixed point from the entries.
+    /// Reports joins that can never be filled: computes the least fixed point of the nodes that can run, from the entries,
+    /// where a join needs every source once.
     fn check_joins(
         &self,
         names: &[NodeName],

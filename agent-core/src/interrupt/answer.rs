@@ -191,7 +191,7 @@ pub(crate) fn check_question(question: &Question) -> Result<(), String> {
         checked.map_err(|error| error.of(what).to_string())?;
     }
     if let Some(schema) = &question.schema {
-        validator(schema).map_err(|error| format!("its schema is no JSON Schema: {error}"))?;
+        validator(schema).map_err(|error| format!("its schema is not a valid JSON Schema: {error}"))?;
     }
     Ok(())
 }

@@ -217,6 +217,32 @@ impl From<String> for Question {
 }
 
 /// Question without an answer.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Answers, Context, Graph, Runtime, START, END, State};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// struct Draft { title: String }
+///
+/// async fn title(_: &Draft, cx: &Context) -> agent_core::Result<DraftUpdate> {
+///     let title: String = cx.ask("Which title?").await?;
+///     Ok(Draft::update().title(title))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let graph = Graph::<Draft>::builder("draft").node("title", title).path([START, "title", END]).build()?;
+/// let session = Runtime::builder().build().session("s-1")?;
+/// let outcome = session.run(&graph, Draft::update()).await?;
+/// let open = &outcome.questions()[0];
+/// assert_eq!(open.question.prompt, "Which title?");
+/// session.answer(Answers::only("Durability")).await?;
+/// # session.wait().await?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[non_exhaustive]
 pub struct OpenQuestion {
@@ -275,9 +301,9 @@ pub enum AskError {
     Changed {
         /// The question.
         question: QuestionId,
-        /// What was shown, cut.
+        /// Start of the text that was shown.
         shown: String,
-        /// What would be shown now, cut.
+        /// Start of the text that would be shown now.
         asked: String,
     },
     /// The question is invalid: its schema is not a JSON Schema, or it is too large.

@@ -35,7 +35,7 @@ struct Inner {
 
 struct Pending {
     open: Arc<OpenQuestion>,
-    /// Who answered: the answer is being stored, or is stored and waits for the other questions of the task.
+    /// Author of the answer, which is being stored, or is stored and waits for the other questions of the task.
     claimed_by: Option<String>,
     answer: Option<Value>,
     /// The task had all its answers at some time since: this one may be fetched, whatever the task asks in the meantime.
@@ -312,7 +312,7 @@ impl PendingQuestions {
         questions
     }
 
-    /// Who answered what, for a snapshot.
+    /// Returns the authors of the answers, for a snapshot.
     pub(crate) fn answered(&self) -> Vec<(QuestionId, String)> {
         self.0.lock().answered.clone()
     }

@@ -17,7 +17,7 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// What `question` shows. Prompts and schemas of the engine's own questions may change with its version, so
+    /// Computes the fingerprint of `question`. Prompts and schemas of the engine's own questions may change with its version, so
     /// those are compared by their details: the tool and its arguments.
     pub(crate) fn of(question: &Question, is_engine: bool) -> Self {
         let mut text = Canonical(String::new());
@@ -31,7 +31,7 @@ impl Shown {
         Self { fingerprint: crate::util::fingerprint(&text.0), text: describe(question) }
     }
 
-    /// What a journal says was shown. Journals of older versions have no fingerprint; the question is there whole.
+    /// Returns the recorded fingerprint. Journals of older versions have none; it is computed from the whole question.
     pub(crate) fn before(open: &OpenQuestion) -> Self {
         let is_engine = key_of(&open.id, &open.task).is_some_and(asks_for_approval);
         let mut shown = Self::of(&open.question, is_engine);
@@ -45,13 +45,13 @@ impl Shown {
         &self.fingerprint
     }
 
-    /// Whether both show the same.
+    /// Returns whether both show the same.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
     }
 }
 
-/// Whether a question with this stored key is the engine's in words too; a tool's questions are the tool's.
+/// Returns `true` if the engine, not a tool, wrote the question with this stored key.
 fn asks_for_approval(key: &str) -> bool {
     key.starts_with("approve:") || key.starts_with("repeat:")
 }

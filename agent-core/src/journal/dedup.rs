@@ -1,5 +1,8 @@
 //! Deduplication of updates: parts that equal the result of a recorded step are stored as references and restored when
 //! the update is read.
+//!
+//! An answer of a model or tool is in the journal as the result of its step before the update of the node repeats it, so
+//! each long text would be stored twice. Compression in a store would not see both, because they are separate entries.
 
 use std::collections::HashMap;
 

@@ -321,7 +321,7 @@ pub(crate) struct Recorded {
     pub(crate) form: Form,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// What replay needs of the error besides its text.
+    /// Properties of the error that replay needs beside its text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<Cause>,
     pub(crate) ms: u64,

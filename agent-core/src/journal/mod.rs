@@ -1,4 +1,4 @@
-//! What happened: the append-only record of a session, and the stores that keep it.
+//! Journal: the append-only record of a session, and the stores of journals.
 
 mod channel;
 #[cfg(any(test, feature = "test-util"))]

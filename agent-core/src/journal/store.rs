@@ -22,6 +22,20 @@ use crate::{
 ///
 /// Methods may be called concurrently. A future that is dropped before it is ready takes effect completely or not at all.
 /// Every store must pass [`conformance`](crate::journal::conformance).
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{ids::Seq, journal::{InMemoryJournal, JournalStore}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = InMemoryJournal::new();
+/// // An unknown session reads as empty.
+/// let entries = store.read(&"s-1".parse()?, Seq::default(), Seq(100), 10).await?;
+/// assert!(entries.is_empty());
+/// # Ok(()) }
+/// ```
 pub trait JournalStore: Send + Sync + 'static {
     /// Appends entries to the journal of a session and stores the summary, atomically.
     ///
@@ -535,7 +549,7 @@ impl OwnerId {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lease {
-    /// Who holds it.
+    /// The holder.
     pub owner: OwnerId,
     /// Its number.
     pub epoch: Epoch,

@@ -22,7 +22,7 @@ pub enum StoreError {
     Conflict {
         /// The session.
         session: SessionId,
-        /// What the writer expected.
+        /// The end that the writer expected.
         expected: Seq,
         /// The end.
         last: Seq,
@@ -68,13 +68,13 @@ pub enum StoreError {
     /// The call violates the contract and can never succeed.
     #[error("the store refuses the request: {reason}")]
     Illegal {
-        /// Which rule.
+        /// The rule that was broken.
         reason: String,
     },
     /// The store cannot be read as a whole, or is not a journal store. Restore a backup or use another path.
     #[error("the store is damaged: {reason}")]
     Damaged {
-        /// What was found, without secrets.
+        /// The damage, without secrets.
         reason: String,
     },
     /// A stored entry cannot be read.

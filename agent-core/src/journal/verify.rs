@@ -15,7 +15,7 @@ use crate::{
 /// Maximum number of entries read at once.
 const PAGE: usize = 256;
 
-/// What [`verify`] found in a session without faults.
+/// Result of [`verify`] for a session without faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifyReport {

@@ -80,12 +80,45 @@ impl EventValue {
 
     /// Returns the typed value: an update, if the filter of a subscription asked for
     /// [typed updates](crate::event::UpdateForm::Typed).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// # use agent_core::event::{EventBody, EventFilter, EventKind, UpdateForm};
+    /// let filter = EventFilter::none().with(EventKind::NodeFinished).updates(UpdateForm::Typed);
+    /// let mut events = session.run(&graph, Count::update()).stream_of(filter).await?;
+    /// while let Some(event) = events.next().await {
+    ///     if let EventBody::NodeFinished(finished) = &event?.body {
+    ///         assert!(finished.update.downcast_ref::<CountUpdate>().is_some());
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn downcast_ref<T: 'static>(&self) -> Option<&T> {
         self.0.as_ref()?.typed.as_ref()?.as_any().downcast_ref()
     }
 
     /// Returns the JSON text. A value that JSON cannot express is `null`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::event::EventValue;
+    /// use serde_json::json;
+    ///
+    /// assert_eq!(EventValue::from(json!({ "n": 1 })).text(), r#"{"n":1}"#);
+    /// ```
     #[must_use]
     pub fn text(&self) -> &str {
         self.0.as_ref().map_or("null", |forms| forms.text().get())
@@ -96,6 +129,17 @@ impl EventValue {
     /// # Errors
     ///
     /// Those of `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::event::EventValue;
+    /// use serde_json::json;
+    ///
+    /// let numbers: Vec<u64> = EventValue::from(json!([1, 2])).read()?;
+    /// assert_eq!(numbers, [1, 2]);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     pub fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         match self.0.as_ref().and_then(|forms| forms.value.get()) {
             Some(value) => T::deserialize(value),

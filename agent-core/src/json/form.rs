@@ -13,7 +13,7 @@ pub(crate) struct Stored {
     pub(crate) form: Form,
 }
 
-/// What a reader must know beside the JSON. Stored next to it, never in it: no value can look like a form.
+/// Metadata for decoding the JSON. Stored beside it, so that no value can be mistaken for metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Form(Option<Box<Marks>>);
@@ -88,13 +88,13 @@ impl Stored {
     }
 }
 
-/// Whether a text contains `$overwrite` as a key or a value.
+/// Returns whether a text contains `$overwrite` as a key or a value.
 pub(crate) fn has_overwrite(text: &str) -> bool {
     text.contains('$') && text.contains(OVERWRITE)
 }
 
 impl Form {
-    /// Whether the JSON says all.
+    /// Returns `true` if the JSON needs no metadata.
     pub(crate) const fn is_plain(&self) -> bool {
         self.0.is_none()
     }
@@ -108,7 +108,7 @@ impl Form {
         self.0.as_ref().is_some_and(|marks| marks.lost)
     }
 
-    /// Whether a key `$overwrite` inside a field of an update is data.
+    /// Returns whether a key `$overwrite` inside a field of an update is data.
     pub(crate) fn has_plain_fields(&self) -> bool {
         self.0.as_ref().is_some_and(|marks| marks.plain)
     }

@@ -5,7 +5,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 /// The name under which serde_json passes a text of JSON through.
 pub(super) const RAW: &str = "$serde_json::private::RawValue";
 
-/// Whether JSON writes every byte of a text as it is. Without branches, so that it is compiled to vector instructions.
+/// Returns whether JSON writes every byte of a text as it is. Without branches, so that it is compiled to vector instructions.
 pub(super) fn has_no_escapes(text: &str) -> bool {
     let escapes = |bytes: &[u8]| {
         bytes.iter().fold(0, |any, &byte| {

@@ -56,7 +56,7 @@ pub(crate) const READ_DEPTH: usize = 1_024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ValueError {
-    /// What the value is: `the update`, say.
+    /// Description of the value, for example `the update`.
     pub of: String,
     /// Place in the value, as a JSON Pointer; empty: the value itself.
     pub place: String,
@@ -114,7 +114,7 @@ impl fmt::Display for ValueError {
             ValueFault::ReservedKey => {
                 f.write_str(" has a key that the JSON library reserves (`$serde_json::private::`); rename it")
             }
-            ValueFault::NotJson { reason } => write!(f, " is no JSON: {reason}"),
+            ValueFault::NotJson { reason } => write!(f, " is not valid JSON: {reason}"),
         }
     }
 }

@@ -61,7 +61,7 @@ pub(super) struct SharedText {
 }
 
 impl SharedText {
-    /// Whether the text may be written at a place with this many levels left, inside `some` options.
+    /// Returns whether the text may be written at a place with this many levels left, inside `some` options.
     pub(super) fn fits(&self, depth: usize, some: u32) -> bool {
         // A `null` inside an option is one of the marked places.
         self.depth <= depth && (some == 0 || &*self.json != "null")
@@ -134,7 +134,7 @@ pub(super) fn text_of<T: Serialize + ?Sized>(content: &T) -> Option<Arc<SharedTe
     asked.ok().and_then(|_| TEXT.take())
 }
 
-/// What a [`Shared`] writes inside its newtype.
+/// Content of the newtype that a [`Shared`] writes.
 struct Content<'a, T>(&'a Inner<T>);
 
 impl<T: Serialize> Serialize for Content<'_, T> {

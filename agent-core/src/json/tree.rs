@@ -13,7 +13,7 @@ use serde_json::{Map, Number, Value};
 ///
 /// # Errors
 ///
-/// It is no JSON, or nested deeper than 128 levels.
+/// It is not valid JSON, or nested deeper than 128 levels.
 ///
 /// # Examples
 ///

@@ -74,7 +74,7 @@ impl<T: Serialize + ?Sized> Serialize for Checked<'_, T> {
     }
 }
 
-/// Where in the value.
+/// Place in the value.
 #[derive(Clone, Copy)]
 struct At<'a> {
     check: &'a Check,

@@ -16,6 +16,21 @@ const BYTES: usize = 1024 * 1024;
 ///
 /// Each caller adds its texts to a queue. One of them takes what the queue holds, embeds it in one call, and hands out
 /// the vectors, while the others wait. If it is dropped before that, the texts go back to the queue.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{memory::backend::Batching, model::WordEmbeddings};
+/// use std::sync::Arc;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let batching = Batching::new(Arc::new(WordEmbeddings));
+/// // Two callers, one call of the embedder.
+/// let (one, other) = tokio::try_join!(batching.embed(vec!["tea".into()]), batching.embed(vec!["coffee".into()]))?;
+/// assert_eq!((one.len(), other.len()), (1, 1));
+/// # Ok(()) }
+/// ```
 pub struct Batching {
     embedder: Arc<dyn Embedder>,
     queue: Mutex<VecDeque<Request>>,
@@ -32,6 +47,16 @@ struct Request {
 
 impl Batching {
     /// Creates a queue in front of an embedder.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{memory::backend::Batching, model::WordEmbeddings};
+    /// use std::sync::Arc;
+    ///
+    /// let batching = Batching::new(Arc::new(WordEmbeddings));
+    /// # drop(batching);
+    /// ```
     #[must_use]
     pub fn new(embedder: Arc<dyn Embedder>) -> Self {
         Self { embedder, queue: Mutex::default(), turn: tokio::sync::Mutex::default() }
@@ -46,6 +71,20 @@ impl Batching {
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing for others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{memory::backend::Batching, model::WordEmbeddings};
+    /// use std::sync::Arc;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let batching = Batching::new(Arc::new(WordEmbeddings));
+    /// let vectors = batching.embed(vec!["tea".into(), "coffee".into()]).await?;
+    /// assert_eq!(vectors.len(), 2);
+    /// # Ok(()) }
+    /// ```
     pub async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, MemoryError> {
         if texts.is_empty() {
             return Ok(Vec::new());
@@ -74,6 +113,19 @@ impl Batching {
     /// # Errors
     ///
     /// [`MemoryError::Embed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{memory::backend::Batching, model::WordEmbeddings};
+    /// use std::sync::Arc;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let batching = Batching::new(Arc::new(WordEmbeddings));
+    /// assert!(batching.embed_now("tea".to_owned()).await?.is_some());
+    /// # Ok(()) }
+    /// ```
     pub async fn embed_now(&self, text: String) -> Result<Option<Vec<f32>>, MemoryError> {
         Ok(vectors(&*self.embedder, &[text]).await?.pop())
     }

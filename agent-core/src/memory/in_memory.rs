@@ -74,6 +74,16 @@ impl InMemoryStore {
 
     /// Sets the embedder for items that are put from now on, so that they can be searched by meaning. Default:
     /// none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{memory::InMemoryStore, model::WordEmbeddings};
+    /// use std::sync::Arc;
+    ///
+    /// let memory = InMemoryStore::new().with_embedder(Arc::new(WordEmbeddings));
+    /// # drop(memory);
+    /// ```
     #[must_use]
     pub fn with_embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
         self.embedder = Some(Batching::new(embedder));

@@ -303,6 +303,17 @@ impl fmt::Display for Namespace {
 }
 
 /// Argument of [`MemoryStore::put`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::memory::{Namespace, Put};
+/// use std::time::Duration;
+///
+/// let put = Put::new(Namespace::new(["users", "mina"])?, "city", "Seoul".into()).ttl(Duration::from_secs(3600));
+/// assert_eq!(put.key, "city");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Put {
@@ -381,6 +392,17 @@ impl Put {
     }
 
     /// Returns the text to embed. For stores.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::memory::{Namespace, Put};
+    /// use serde_json::json;
+    ///
+    /// let put = Put::new(Namespace::new(["notes"])?, "tea", json!({ "drink": "green tea", "cups": 3, "at": ["9 h"] }));
+    /// assert_eq!(put.meaning(), "green tea\n9 h");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn meaning(&self) -> String {
         fn collect<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
@@ -400,6 +422,20 @@ impl Put {
 }
 
 /// A stored item.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::memory::{InMemoryStore, MemoryStore, Namespace, Put};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (memory, users) = (InMemoryStore::new(), Namespace::new(["users"])?);
+/// memory.put(Put::new(users.clone(), "city", "Seoul".into())).await?;
+/// let item = memory.get(&users, "city").await?.ok_or("no such item")?;
+/// assert_eq!(item.value, "Seoul");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Item {
@@ -420,6 +456,16 @@ pub struct Item {
 
 impl Item {
     /// Creates an item without times. For stores.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::memory::{Item, Namespace};
+    ///
+    /// let mut item = Item::new(Namespace::new(["users"])?, "city", "Seoul".into());
+    /// item.updated_at = 1_767_225_600_000;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new(namespace: Namespace, key: impl Into<String>, value: Value) -> Self {
         Self { namespace, key: key.into(), value, created_at: 0, updated_at: 0, expires_at: None }
@@ -565,7 +611,7 @@ pub enum MemoryError {
     /// The request exceeds a limit.
     #[error("{what} is limited to {limit}, but is {size}")]
     TooLarge {
-        /// What is limited.
+        /// Name of the limited quantity.
         what: &'static str,
         /// The given size.
         size: usize,

@@ -150,7 +150,14 @@ impl Model {
     ///
     /// # Examples
     ///
-    /// See [`from_env`](Self::from_env).
+    /// ```
+    /// use agent_core::{Agent, model::{Model, testing::Offline}};
+    ///
+    /// # fn open() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Without a model, the agent answers that there is none.
+    /// let agent = Agent::builder("helper").model(Model::from_env_or(Offline::default())?).build()?;
+    /// # drop(agent); Ok(()) }
+    /// ```
     pub fn from_env_or(other: impl ChatModel) -> Result<Self, ModelError> {
         match Self::from_env() {
             Err(error) if is_none_configured(&error) => {

@@ -21,7 +21,7 @@ pub struct ToolSpec {
     pub strict: bool,
 }
 
-/// Which tools the model may or must call.
+/// Choice of the tools that the model may or must call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolChoice {
@@ -78,7 +78,7 @@ pub struct ModelRequest {
     /// Tools that the model may call.
     #[serde(skip_serializing_if = "no_tools")]
     pub tools: Arc<[ToolSpec]>,
-    /// Which of the tools the model may or must call.
+    /// Choice of the tools that the model may or must call.
     pub tool_choice: ToolChoice,
     /// Whether one turn may have several tool calls. Default: chosen by the endpoint, usually `true`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,30 @@ use serde::{Deserialize, Serialize};
 use crate::error::Code;
 
 /// Limits of a run. `None` means unlimited.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, Runtime, START, State};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Count { #[state(add)] n: u64 }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Count>::builder("count")
+/// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+/// #     .edge(START, "add").edge("add", END).build()?;
+/// # let session = Runtime::builder().build().session("s-1")?;
+/// # use agent_core::RunOptions;
+/// use agent_core::run::Limits;
+///
+/// let mut limits = Limits::default();
+/// limits.model_calls = Some(20);
+/// limits.tokens = Some(100_000);
+/// let options = RunOptions::default().limits(limits);
+/// assert!(session.run(&graph, Count::update()).options(options).await?.is_completed());
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 #[non_exhaustive]
@@ -233,7 +257,7 @@ pub struct LimitError {
     pub kind: LimitKind,
     /// The limit.
     pub limit: u64,
-    /// What was used or reserved.
+    /// Amount that was used or reserved.
     pub used: u64,
 }
 

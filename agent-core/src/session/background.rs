@@ -65,6 +65,20 @@ struct Named {
 
 impl BackgroundAgent {
     /// Creates the tools for an agent, and registers it with the runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, Runtime, model::{Model, testing::{Scripted, Turn}}, session::BackgroundAgent};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let runtime = Runtime::builder().build();
+    /// let model = Model::new(Scripted::new([Turn::text("Ten pages.")]));
+    /// let researcher = Agent::builder("researcher").model(model).build()?;
+    /// let background = BackgroundAgent::new(&runtime, &researcher);
+    /// # drop(background);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn new(runtime: &Runtime, agent: &Graph<AgentState>) -> Self {
         runtime.register(agent);
@@ -76,6 +90,21 @@ impl BackgroundAgent {
     /// # Errors
     ///
     /// [`RegistryError`]: the name of the agent is too long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, Runtime, model::{Model, testing::{Scripted, Turn}}, session::BackgroundAgent};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let runtime = Runtime::builder().build();
+    /// let model = Model::new(Scripted::new([Turn::text("Ten pages.")]));
+    /// let researcher = Agent::builder("researcher").model(model).build()?;
+    /// let tools = BackgroundAgent::new(&runtime, &researcher).tools()?;
+    /// assert_eq!(tools.names().count(), 3);
+    /// assert!(tools.names().any(|name| name == "start_researcher"));
+    /// # Ok(()) }
+    /// ```
     pub fn tools(&self) -> Result<ToolRegistry, RegistryError> {
         let name = self.agent.name();
         let field = |field: &str, text: &str| {

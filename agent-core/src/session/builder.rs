@@ -32,6 +32,16 @@ use std::{
 };
 
 /// Builder of a [`Runtime`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Runtime, journal::InMemoryJournal, memory::InMemoryStore};
+///
+/// let builder = Runtime::builder().journal(InMemoryJournal::new()).memory(InMemoryStore::new());
+/// let runtime = builder.build();
+/// assert!(runtime.has_journal());
+/// ```
 #[must_use = "a builder does nothing until `build`"]
 #[derive(Default)]
 pub struct RuntimeBuilder {

@@ -70,6 +70,21 @@ pub struct Chat<'a> {
 }
 
 /// Answer of an agent to a message.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Agent, Runtime, model::{Model, testing::{Scripted, Turn}}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let agent = Agent::builder("clock").model(Model::new(Scripted::new([Turn::text("It is noon.")]))).build()?;
+/// let session = Runtime::builder().build().session("s1")?;
+/// let reply = session.chat(&agent, "What time is it?").await?;
+/// println!("{reply}"); // the text, or the open questions
+/// # assert_eq!(reply.to_string(), "It is noon.");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Reply {
@@ -79,12 +94,50 @@ pub struct Reply {
 
 impl Reply {
     /// Returns the text of the answer; empty if the agent waits for a person or was stopped before it answered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, Runtime, model::{Model, testing::{Scripted, Turn}}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let agent = Agent::builder("clock").model(Model::new(Scripted::new([Turn::text("It is noon.")]))).build()?;
+    /// let session = Runtime::builder().build().session("s1")?;
+    /// assert_eq!(session.chat(&agent, "What time is it?").await?.text(), "It is noon.");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
     /// Returns the questions that are open: the agent continues when they are [answered](Session::answer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Agent, Answers, Runtime, tool, tool::{ToolContext, ToolError}};
+    /// use agent_core::model::{Model, testing::{Scripted, Turn}};
+    /// use serde_json::{Value, json};
+    ///
+    /// /// Asks the user.
+    /// #[tool]
+    /// async fn ask_user(question: String, cx: &ToolContext) -> Result<Value, ToolError> {
+    ///     cx.ask(question).await
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let script = [Turn::call("ask_user", json!({ "question": "Which city?" })), Turn::text("Noted.")];
+    /// let agent = Agent::builder("guide").tool(ask_user).model(Model::new(Scripted::new(script))).build()?;
+    /// let session = Runtime::builder().build().session("s1")?;
+    /// let reply = session.chat(&agent, "Plan a trip.").await?;
+    /// assert_eq!(reply.questions()[0].question.prompt, "Which city?");
+    /// session.answer(Answers::only("Seoul")).await?;
+    /// # session.wait().await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn questions(&self) -> &[OpenQuestion] {
         &self.questions

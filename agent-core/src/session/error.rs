@@ -98,7 +98,7 @@ pub enum SessionError {
         run: RunId,
     },
     /// The input cannot be applied to the session's state.
-    #[error("the input is not what graph `{graph}` takes: {reason}")]
+    #[error("invalid input for graph `{graph}`: {reason}")]
     InvalidInput {
         /// The graph.
         graph: String,

@@ -26,7 +26,7 @@ const WATCH_EVERY: u32 = 4;
 /// Entries read at once.
 const PAGE: usize = 256;
 
-/// What the writer announces.
+/// Announcement of the writer.
 pub(super) enum Follow {
     Stored(Seq),
     Shown(Vec<Event>),
@@ -108,7 +108,7 @@ impl Follower {
         }
     }
 
-    /// Whether this process writes the session: its events are published where they are stored.
+    /// Returns whether this process writes the session: its events are published where they are stored.
     fn is_local(&mut self) -> bool {
         let local = self.cell.is_held();
         if local {

@@ -78,11 +78,11 @@ pub enum BusyPolicy {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RunOptions {
-    /// What to do when the session is busy. Default: reject.
+    /// Policy for a busy session. Default: reject.
     pub on_busy: BusyPolicy,
     /// When commits are stored. Default: the runtime's.
     pub durability: Option<Durability>,
-    /// What the run may use. Default: the runtime's, then the graph's.
+    /// Limits of the run. Default: the runtime's, then the graph's.
     pub limits: Option<Limits>,
     /// Request name for deduplication: the same name starts no second run. A session remembers the latest 1,024 names.
     pub request: Option<String>,

@@ -27,7 +27,7 @@ pub(super) enum PhaseEvent {
     },
 }
 
-/// What a transition requires.
+/// Effect that a transition requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
     /// Nothing.

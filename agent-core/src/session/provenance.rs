@@ -50,7 +50,7 @@ pub struct Provenance {
     pub at: i64,
     /// The run.
     pub run: RunId,
-    /// What kind of entry it is.
+    /// Kind of the entry.
     pub kind: ProvenanceKind,
     /// The origin: the task (`study#2/collect#1`), for an edit the node, for an answer the person.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -105,7 +105,10 @@ impl Runtime {
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
             for (id, _) in page.iter().filter(|(_, head)| head.summary.at <= before) {
-                store.delete(id).await?;
+                // A fork that this process is making has a cell.
+                if !self.0.cells.lock().contains_key(id) {
+                    store.delete(id).await?;
+                }
             }
         }
     }

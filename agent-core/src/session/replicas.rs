@@ -35,7 +35,7 @@ use crate::{
     run::RunStatus,
 };
 
-/// How long an interest in the events of a session lasts without being repeated.
+/// Time to live of an interest in the events of a session that is not renewed.
 const WATCH_TTL: Duration = Duration::from_secs(15);
 /// Timeout for the response of another process.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -95,7 +95,7 @@ pub(super) enum Message {
     Given { to: String, sessions: Vec<SessionId> },
 }
 
-/// What another process asks the writer of a session to do.
+/// Command of another process to the writer of a session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub(super) enum ReplicaCommand {

@@ -227,6 +227,30 @@ impl<'a, S: State> RunRequest<'a, S> {
     /// # Cancel safety
     ///
     /// See [`RunRequest`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// # use agent_core::event::{EventFilter, EventKind};
+    /// let filter = EventFilter::none().with(EventKind::NodeFinished);
+    /// let mut events = session.run(&graph, Count::update()).stream_of(filter).await?;
+    /// let mut kinds = Vec::new();
+    /// while let Some(event) = events.next().await {
+    ///     kinds.push(event?.body.kind());
+    /// }
+    /// assert_eq!(kinds, [EventKind::NodeFinished, EventKind::RunCompleted]);
+    /// # Ok(()) }
+    /// ```
     pub async fn stream_of(self, filter: EventFilter) -> Result<EventStream, SessionError> {
         let events = self.session.subscribe_to(None, filter.with_ends());
         let resumes = self.resumes;

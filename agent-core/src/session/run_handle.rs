@@ -1,4 +1,4 @@
-//! What a caller holds of a run: how it idle_memory, and its events while it does not.
+//! Handle of a run, and the stream of its events.
 
 use std::{
     future::IntoFuture,
@@ -238,7 +238,7 @@ impl Run {
         }
         let state = result.state.as_ref().and_then(ErasedState::downcast::<S>);
         let Some(state) = state else {
-            let reason = format!("its state is no `{}`", std::any::type_name::<S>());
+            let reason = format!("its state is not of type `{}`", std::any::type_name::<S>());
             return Err(SessionError::InvalidInput { graph: String::new(), reason });
         };
         let finished = Finished { run: self.run, state, supersteps: result.supersteps };
@@ -309,6 +309,27 @@ impl std::fmt::Debug for Run {
 }
 
 /// Event stream of a run, from its acceptance to its end or pause. Implements [`Stream`].
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, Runtime, START, State};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Count { #[state(add)] n: u64 }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Count>::builder("count")
+/// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+/// #     .edge(START, "add").edge("add", END).build()?;
+/// # let session = Runtime::builder().build().session("s-1")?;
+/// # use futures::StreamExt;
+/// let mut events = session.run(&graph, Count::update()).stream().await?;
+/// while let Some(event) = StreamExt::next(&mut events).await {
+///     println!("{:?}", event?.body);
+/// }
+/// # Ok(()) }
+/// ```
 pub struct EventStream {
     run: Run,
     events: Subscription,
@@ -385,6 +406,26 @@ impl EventStream {
     }
 
     /// Returns the handle of the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let session = Runtime::builder().build().session("s-1")?;
+    /// let events = session.run(&graph, Count::update()).stream().await?;
+    /// let run = events.run().clone();
+    /// drop(events);
+    /// assert!(run.outcome::<Count>().await?.is_completed());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn run(&self) -> &Run {
         &self.run

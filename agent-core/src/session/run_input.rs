@@ -71,7 +71,7 @@ pub(super) fn invalid_input<S: State>(graph: &Graph<S>, reason: String) -> Sessi
 /// Returns the state for a new run. A state that is still shared is copied.
 fn own_state<S: State>(state: Erased) -> Result<S, (RunError, Erased)> {
     let state = state.downcast::<S>().map_err(|state| {
-        let reason = format!("the session's state is no `{}`", std::any::type_name::<S>());
+        let reason = format!("the session's state is not of type `{}`", std::any::type_name::<S>());
         (RunError::StoredState { reason }, state)
     })?;
     match Arc::try_unwrap(state) {

@@ -13,10 +13,30 @@ use crate::{
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// How long a status waits for a run that writes its last entries.
+/// Maximum wait of a status for a run that writes its last entries.
 const STATUS_WAIT: Duration = Duration::from_secs(1);
 
 /// Status of a session.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, Runtime, START, State};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Count { #[state(add)] n: u64 }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Count>::builder("count")
+/// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+/// #     .edge(START, "add").edge("add", END).build()?;
+/// # let session = Runtime::builder().build().session("s-1")?;
+/// session.run(&graph, Count::update()).await?;
+/// let status = session.status().await?;
+/// assert_eq!(status.graph, "count");
+/// assert!(status.questions.is_empty());
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SessionStatus {
@@ -28,7 +48,7 @@ pub struct SessionStatus {
     pub status: RunStatus,
     /// The graph of the run.
     pub graph: String,
-    /// Its schedule.
+    /// Its todos.
     pub todos: Vec<Todo>,
     /// The open questions.
     pub questions: Vec<OpenQuestion>,
@@ -53,6 +73,26 @@ pub struct SessionStatus {
 }
 
 /// State of a session as JSON, with the tasks that its run is at.
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{Context, END, Graph, Runtime, START, State};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(State, Default, Serialize, Deserialize)]
+/// # struct Count { #[state(add)] n: u64 }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let graph = Graph::<Count>::builder("count")
+/// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+/// #     .edge(START, "add").edge("add", END).build()?;
+/// # let session = Runtime::builder().build().session("s-1")?;
+/// session.run(&graph, Count::update()).await?;
+/// let view = session.state_and_active_tasks().await?;
+/// assert_eq!(view.state["n"], 1);
+/// assert!(view.active_tasks.is_empty());
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct StateView {

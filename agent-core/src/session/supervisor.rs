@@ -36,9 +36,9 @@ enum RunEnd {
     Evicted,
 }
 
-/// What a run starts with besides its frame.
+/// Start values of a run besides its frame.
 pub(crate) struct RunStart {
-    /// Where the session stood when the run began; becomes its idle projection.
+    /// Projection of the session at the start of the run; becomes its idle projection.
     pub(crate) projection: Box<Projection>,
     /// The run's span.
     pub(crate) span: tracing::Span,

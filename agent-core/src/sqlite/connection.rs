@@ -32,12 +32,35 @@ use crate::{
 /// The file must be on a local disk, because SQLite's log needs shared memory.
 ///
 /// Dropping the last clone completes queued work, checkpoints the log, and blocks until that is done.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_core::{Runtime, sqlite::Sqlite};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Sqlite::open("agents.db")?;
+/// let runtime = Runtime::builder().journal(store.clone()).memory(store.memory()).build();
+/// # drop(runtime);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Sqlite {
     pub(super) inner: Arc<Inner>,
 }
 
-/// How an SQLite store is opened.
+/// Settings of an SQLite store.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_core::sqlite::{Sqlite, Synchronous};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Sqlite::builder().synchronous(Synchronous::Normal).open("agents.db")?;
+/// # drop(store);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "options do nothing until `open`"]
 pub struct SqliteOptions {
@@ -84,7 +107,7 @@ impl Default for SqliteOptions {
 }
 
 impl SqliteOptions {
-    /// What an acknowledged append survives. Default: [`Synchronous::Full`].
+    /// Sets the durability of an acknowledged append. Default: [`Synchronous::Full`].
     ///
     /// # Examples
     ///
@@ -100,7 +123,7 @@ impl SqliteOptions {
         self
     }
 
-    /// How long a call waits for another process that writes. Default: 5 s.
+    /// Sets the timeout of a call for another process that writes. Default: 5 s.
     ///
     /// # Examples
     ///

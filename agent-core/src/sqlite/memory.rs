@@ -26,6 +26,18 @@ use crate::{
 const SWEEP: u32 = 100;
 
 /// Long-term memory in the file of a [`Sqlite`]. Cheap to clone.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_core::{Runtime, sqlite::Sqlite};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Sqlite::open("agents.db")?;
+/// let runtime = Runtime::builder().journal(store.clone()).memory(store.memory()).build();
+/// # drop(runtime);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct SqliteMemory {
     sqlite: Sqlite,
@@ -57,6 +69,18 @@ impl Sqlite {
 impl SqliteMemory {
     /// Sets the embedder for items that are put from now on, so that they can be searched by meaning. Default:
     /// none.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_core::{model::WordEmbeddings, sqlite::Sqlite};
+    /// use std::sync::Arc;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let memory = Sqlite::open("agents.db")?.memory().with_embedder(Arc::new(WordEmbeddings));
+    /// # drop(memory);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn with_embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
         self.embedder = Some(Arc::new(Batching::new(embedder)));

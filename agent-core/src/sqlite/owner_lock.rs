@@ -48,7 +48,7 @@ impl Owners {
         owners
     }
 
-    /// Makes the owner one that lives, until the store is dropped or the process ends.
+    /// Locks the owner's file until the store is dropped or the process exits.
     pub(super) fn hold(&self, owner: &OwnerId) -> Result<(), StoreError> {
         if owner.0.is_empty() || owner.0.len() > LONGEST {
             let reason = format!("the name of an owner has 1 to {LONGEST} bytes, this one {}", owner.0.len());
@@ -69,7 +69,7 @@ impl Owners {
         Ok(())
     }
 
-    /// Whether the process of the owner lives, as far as this machine can know.
+    /// Returns whether the process of the owner lives, as far as this machine can know.
     pub(super) fn alive(&self, owner: &OwnerId) -> bool {
         self.path(owner).is_none_or(|path| alive(&path))
     }

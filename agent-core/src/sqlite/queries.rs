@@ -1,4 +1,4 @@
-//! What only looks at the tables. One statement each, so each sees one moment of the database.
+//! Read-only statements. Each is one SQL statement and so reads one snapshot.
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 

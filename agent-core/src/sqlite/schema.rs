@@ -16,7 +16,7 @@ const FORMAT: u32 = 1;
 /// Marks the file as one of ours (`agnt`).
 const APPLICATION: i32 = 0x6167_6e74;
 
-/// How many prepared statements a connection keeps. More than there are.
+/// Maximum number of prepared statements of a connection. There are fewer.
 const STATEMENTS: usize = 64;
 
 /// Entries and snapshots go by one integer, the session's number times 2^32 plus the entry's: an integer key

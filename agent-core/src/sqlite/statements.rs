@@ -1,4 +1,4 @@
-//! What changes the tables. Each function looks before it writes, so a refusal leaves nothing behind.
+//! Statements that modify the tables. Each function validates before it writes.
 
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ pub(super) fn append(db: &Connection, append: &Append) -> Result<(), Fault> {
 
 fn stored(summary: &Summary) -> Result<String, StoreError> {
     serde_json::to_string(summary)
-        .map_err(|error| StoreError::Illegal { reason: format!("the summary is no JSON: {error}") })
+        .map_err(|error| StoreError::Illegal { reason: format!("the summary is not valid JSON: {error}") })
 }
 
 pub(super) fn acquire(

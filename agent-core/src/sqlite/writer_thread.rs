@@ -19,7 +19,7 @@ use crate::journal::store::StoreError;
 /// Jobs in one transaction at most, so that the first of them does not wait for ever.
 const BATCH: usize = 512;
 
-/// How long nothing must come before the log is moved into the database.
+/// Idle time before a WAL checkpoint.
 const IDLE: Duration = Duration::from_millis(250);
 
 /// Pages in the log after which it is moved into the database even in busy times. Estimated: a commit writes
@@ -39,10 +39,10 @@ pub(super) struct Writer {
     db: Mutex<Option<Connection>>,
     pub(super) queue: Queue,
     busy_timeout: Duration,
-    /// What a commit took lately, in microseconds; at first not known to be fast.
+    /// Moving average of the commit time in microseconds; initially assumed slow.
     pace: AtomicU64,
-    /// How many jobs the thread's latest transaction had. Where several come at once, sharing one beats
-    /// being quick with the first.
+    /// Number of jobs in the latest transaction of the thread. If several arrive at once, sharing a transaction is faster
+    /// than committing the first one immediately.
     crowd: AtomicUsize,
     /// Pages in the log, about.
     log_pages: AtomicU64,

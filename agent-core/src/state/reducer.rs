@@ -1,4 +1,4 @@
-//! How the updates of one field combine: the reducers behind `#[state(..)]`, as plain functions.
+//! Reducers of `#[state(..)]` as plain functions: they combine the updates of one field.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -61,7 +61,7 @@ pub const TARGET: &str = "agent_core::span";
 /// Maximum length of a name or id in a span, in characters.
 const LONGEST: usize = 128;
 
-/// Whether node spans are enabled; checked once per run.
+/// Returns whether node spans are enabled; checked once per run.
 pub(crate) fn nodes() -> bool {
     span_enabled!(target: TARGET, Level::DEBUG)
 }

@@ -44,6 +44,25 @@ pub enum StoreCall {
 }
 
 /// Runs around the calls of a [`HookedStore`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{journal::StoreError, testing::{StoreCall, StoreHook}};
+///
+/// /// A store that is read-only.
+/// #[derive(Debug)]
+/// struct ReadOnly;
+///
+/// impl StoreHook for ReadOnly {
+///     async fn before(&self, call: StoreCall) -> Result<(), StoreError> {
+///         match call {
+///             StoreCall::Append => Err(StoreError::Unavailable { reason: "read-only".into() }),
+///             _ => Ok(()),
+///         }
+///     }
+/// }
+/// ```
 pub trait StoreHook: Send + Sync + fmt::Debug + 'static {
     /// Runs before a call. On an error the call is not made. Default: nothing.
     fn before(&self, call: StoreCall) -> impl Future<Output = Result<(), StoreError>> + Send {
@@ -102,7 +121,23 @@ impl<H: StoreHook> HookedStore<H> {
     ///
     /// # Examples
     ///
-    /// See [`HookedStore`].
+    /// ```
+    /// use agent_core::{journal::{InMemoryJournal, StoreError}, testing::{HookedStore, StoreHook}};
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// /// Lets another process acquire every session at once.
+    /// #[derive(Debug)]
+    /// struct NoLeases;
+    ///
+    /// impl StoreHook for NoLeases {
+    ///     fn lease(&self, _: Duration) -> Duration {
+    ///         Duration::ZERO
+    ///     }
+    /// }
+    ///
+    /// let store = HookedStore::new(Arc::new(InMemoryJournal::new()), NoLeases);
+    /// # drop(store);
+    /// ```
     #[must_use]
     pub fn new(inner: Arc<dyn JournalStore>, hook: H) -> Self {
         Self { inner, hook }

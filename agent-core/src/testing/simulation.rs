@@ -108,7 +108,12 @@ impl Simulation {
     ///
     /// # Examples
     ///
-    /// See [`Simulation`].
+    /// ```
+    /// use agent_core::testing::Simulation;
+    ///
+    /// let report = Simulation::new().seeds(0..2).run(async |_| Ok::<_, std::io::Error>(()));
+    /// assert_eq!(report.results.len(), 2);
+    /// ```
     pub const fn new() -> Self {
         Self {
             seeds: 0..100,
@@ -120,24 +125,60 @@ impl Simulation {
     }
 
     /// Sets the seeds. The environment variable `SIMULATION_SEED` replaces them with one seed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::testing::Simulation;
+    ///
+    /// let report = Simulation::new().seeds(0..5).run(async |_| Ok::<_, std::io::Error>(()));
+    /// assert_eq!(report.seeds, 5);
+    /// ```
     pub const fn seeds(mut self, seeds: Range<u64>) -> Self {
         self.seeds = seeds;
         self
     }
 
     /// Sets the maximum number of crashes of each seed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::testing::Simulation;
+    ///
+    /// let report = Simulation::new().seeds(0..5).crashes(0).run(async |_| Ok::<_, std::io::Error>(()));
+    /// assert_eq!(report.crashes, 0);
+    /// ```
     pub const fn crashes(mut self, most: u32) -> Self {
         self.crashes = most;
         self
     }
 
     /// Sets the maximum number of appends of each seed that fail: refused, or stored and reported as failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::testing::Simulation;
+    ///
+    /// let report = Simulation::new().seeds(0..5).store_errors(0).run(async |_| Ok::<_, std::io::Error>(()));
+    /// assert_eq!(report.store_errors, 0);
+    /// ```
     pub const fn store_errors(mut self, most: u32) -> Self {
         self.store_errors = most;
         self
     }
 
     /// Sets the maximum number of calls of [models](Life::model) of each seed that fail before the answer begins.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::testing::Simulation;
+    ///
+    /// let report = Simulation::new().seeds(0..5).model_errors(0).run(async |_| Ok::<_, std::io::Error>(()));
+    /// assert_eq!(report.model_errors, 0);
+    /// ```
     pub const fn model_errors(mut self, most: u32) -> Self {
         self.model_errors = most;
         self
@@ -145,6 +186,16 @@ impl Simulation {
 
     /// Sets the longest delay before and after a call of the store or of a model, in simulated time. Delays change the order
     /// in which concurrent tasks continue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::testing::Simulation;
+    /// use std::time::Duration;
+    ///
+    /// let simulation = Simulation::new().seeds(0..5).longest_delay(Duration::from_secs(2));
+    /// # simulation.run(async |_| Ok::<_, std::io::Error>(()));
+    /// ```
     pub const fn longest_delay(mut self, delay: Duration) -> Self {
         self.longest_delay = delay;
         self
@@ -159,6 +210,18 @@ impl Simulation {
     ///
     /// The scenario panics, hangs, or returns an error that is not due to a simulated one. The seed is printed; run it alone
     /// with `SIMULATION_SEED`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::testing::Simulation;
+    ///
+    /// let report = Simulation::new().seeds(0..5).run(async |process| {
+    ///     let session = process.runtime().build().session("s-1")?;
+    ///     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(session.id().to_string())
+    /// });
+    /// assert_eq!(report.results[0].1, "s-1");
+    /// ```
     pub fn run<T, E, S>(&self, scenario: S) -> SimulationReport<T>
     where
         E: fmt::Display,
@@ -274,7 +337,16 @@ impl Simulation {
     }
 }
 
-/// What a simulation did.
+/// Result of a simulation.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::testing::Simulation;
+///
+/// let report = Simulation::new().seeds(0..5).run(async |process| Ok::<_, std::io::Error>(process.number()));
+/// assert_eq!(report.results.len(), 5);
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SimulationReport<T> {
@@ -299,6 +371,17 @@ impl<T> Default for SimulationReport<T> {
 }
 
 /// One process of a [`Simulation`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::testing::Simulation;
+///
+/// Simulation::new().seeds(0..5).run(async |process| {
+///     println!("process {} after {} crashes", process.number(), process.crashes());
+///     Ok::<_, std::io::Error>(())
+/// });
+/// ```
 #[derive(Debug, Clone)]
 pub struct Life {
     number: u32,
@@ -311,30 +394,83 @@ pub struct Life {
 
 impl Life {
     /// Returns a builder of a runtime on the simulated store and clock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::testing::Simulation;
+    ///
+    /// Simulation::new().seeds(0..5).run(async |process| {
+    ///     let runtime = process.runtime().build();
+    ///     assert!(runtime.has_journal());
+    ///     Ok::<_, std::io::Error>(())
+    /// });
+    /// ```
     pub fn runtime(&self) -> RuntimeBuilder {
         let store: Arc<dyn JournalStore> = self.store.clone();
         Runtime::builder().journal(store).clock(self.clock.clone())
     }
 
     /// Returns a model with simulated delays and errors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{model::testing::{Scripted, Turn}, testing::Simulation};
+    ///
+    /// Simulation::new().seeds(0..5).run(async |process| {
+    ///     let model = process.model(Scripted::new([Turn::text("hello")]));
+    ///     drop(model); // `Agent::builder(..).model(model)`
+    ///     Ok::<_, std::io::Error>(())
+    /// });
+    /// ```
     #[must_use]
     pub fn model(&self, inner: impl ChatModel) -> Model {
         Model::new(SimulatedModel { inner, faults: Arc::clone(&self.faults) })
     }
 
     /// Returns the effects on the outside world, which survive a crash.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::testing::Simulation;
+    ///
+    /// Simulation::new().seeds(0..5).run(async |process| {
+    ///     assert!(process.effects().all().is_empty());
+    ///     Ok::<_, std::io::Error>(())
+    /// });
+    /// ```
     #[must_use]
     pub const fn effects(&self) -> &Effects {
         &self.effects
     }
 
     /// Returns the number of this process: 0 for the first one of a seed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::testing::Simulation;
+    ///
+    /// let report = Simulation::new().seeds(0..5).crashes(0).run(async |process| Ok::<_, std::io::Error>(process.number()));
+    /// assert!(report.results.iter().all(|(_, number)| *number == 0));
+    /// ```
     #[must_use]
     pub const fn number(&self) -> u32 {
         self.number
     }
 
     /// Returns the number of crashes before this process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::testing::Simulation;
+    ///
+    /// let report = Simulation::new().seeds(0..5).crashes(0).run(async |process| Ok::<_, std::io::Error>(process.crashes()));
+    /// assert!(report.results.iter().all(|(_, crashes)| *crashes == 0));
+    /// ```
     #[must_use]
     pub const fn crashes(&self) -> u32 {
         self.crashes

@@ -8,7 +8,7 @@ use super::{Todo, TodoError, TodoStatus, tree::Change};
 pub(crate) trait TodoSink: Send + Sync + fmt::Debug {
     /// All todos.
     fn items(&self) -> Vec<Todo>;
-    /// Whether a todo has this id.
+    /// Returns whether a todo has this id.
     fn contains(&self, id: &str) -> bool;
     /// Applies a change to the todo with this id.
     fn change(&self, id: &str, change: Change) -> Result<(), TodoError>;

@@ -25,6 +25,20 @@ use crate::{
 };
 
 /// Interface of a tool to its call: progress, questions, dependencies, todos, memory. Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{tool, tool::{ToolContext, ToolError}};
+///
+/// /// Counts the words of a text.
+/// #[tool]
+/// async fn count_words(text: String, cx: &ToolContext) -> Result<u64, ToolError> {
+///     cx.progress("counting");
+///     Ok(text.split_whitespace().count() as u64)
+/// }
+/// # let _ = count_words;
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ToolContext {
@@ -44,6 +58,22 @@ pub struct ToolContext {
 }
 
 /// Receiver of progress and questions of a call outside a run: a protocol server or a test.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::CallListener;
+/// use serde_json::Value;
+///
+/// /// Prints the progress of calls; questions are refused.
+/// struct Print;
+///
+/// impl CallListener for Print {
+///     fn progress(&self, value: Value) {
+///         println!("{value}");
+///     }
+/// }
+/// ```
 pub trait CallListener: Send + Sync + 'static {
     /// The call shows progress.
     fn progress(&self, value: Value);
@@ -63,7 +93,7 @@ fn nobody() -> ToolError {
     ToolError::refused("the tool needs an answer from a person, and there is no way to ask one here")
 }
 
-/// What a run lends to its tools.
+/// Interface of a run to its tools.
 pub(crate) trait ToolHost: Send + Sync {
     fn typed(&self, of: TypeId) -> Option<Arc<dyn Any + Send + Sync>>;
     fn context(&self) -> Option<Arc<ContextValue>>;
@@ -79,7 +109,7 @@ pub(crate) trait ToolHost: Send + Sync {
         question: Question,
         away: Option<Away>,
     ) -> BoxFuture<'static, Result<Value, ToolError>>;
-    /// Whether a person is being asked, and for how long people were asked in all.
+    /// Returns whether a person is being asked, and for how long people were asked in all.
     fn waited(&self) -> (bool, Duration);
 }
 
@@ -247,7 +277,16 @@ impl ToolContext {
     ///
     /// # Examples
     ///
-    /// See [`set_value`](Self::set_value).
+    /// ```
+    /// use agent_core::{tool, tool::{ToolContext, ToolError}};
+    ///
+    /// /// Returns the articles in the basket.
+    /// #[tool]
+    /// async fn basket(cx: &ToolContext) -> Result<String, ToolError> {
+    ///     Ok(cx.value("basket").unwrap_or_default().to_string())
+    /// }
+    /// # let _ = basket;
+    /// ```
     #[must_use]
     pub fn value(&self, name: &str) -> Option<Value> {
         self.host.as_ref()?.value(name)

@@ -31,7 +31,7 @@ pub enum ToolOutput {
     Json(Value),
     /// Text with content that is not text: images, audio, resources. The model reads the text, which describes them.
     Blocks {
-        /// What the model reads.
+        /// Text for the model.
         text: String,
         /// All content, as content blocks of the Model Context Protocol.
         blocks: Vec<Value>,
@@ -51,7 +51,7 @@ impl ToolOutput {
         Self::Text(text.into())
     }
 
-    /// What a tool returned: a string as text, everything else as JSON, a `ToolOutput` as itself.
+    /// Converts the value that a tool returned: a string to text, a `ToolOutput` unchanged, and other values to JSON.
     pub(super) fn of<T: Serialize + 'static>(value: T) -> Result<Self, ToolError> {
         let mut slot = Some(value);
         if let Some(own) = (&mut slot as &mut dyn Any).downcast_mut::<Option<Self>>()

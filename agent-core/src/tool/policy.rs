@@ -231,7 +231,7 @@ impl ToolPolicy {
         self
     }
 
-    /// Whether a call is noted before it is made, so that a later process knows of it.
+    /// Returns whether a call is noted before it is made, so that a later process knows of it.
     pub(crate) const fn notes_begin(&self) -> bool {
         match self.interrupted {
             InterruptedCallPolicy::ByEffect => !self.effect.repeatable(),

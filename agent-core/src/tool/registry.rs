@@ -273,9 +273,9 @@ impl ToolRegistry {
         }
         let name: String = name.chars().take(64).collect();
         let text = if names.is_empty() {
-            format!("there is no tool `{name}`; there are no tools at all, answer without")
+            format!("unknown tool `{name}`; no tools are available")
         } else {
-            format!("there is no tool `{name}`; there are: {}", names.join(", "))
+            format!("unknown tool `{name}`; available tools: {}", names.join(", "))
         };
         ToolError::new(ToolFault::Unknown, text)
     }
@@ -300,6 +300,18 @@ impl fmt::Debug for ToolRegistry {
 }
 
 /// Builder of a [`ToolRegistry`].
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{tool, tool::{ToolError, ToolRegistry}};
+/// # /// The weather of a city.
+/// # #[tool]
+/// # async fn weather(city: String) -> Result<String, ToolError> { Ok(format!("{city}: sunny")) }
+/// let registry = ToolRegistry::builder().tool(weather).build()?;
+/// assert_eq!(registry.names().collect::<Vec<_>>(), ["weather"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a builder does nothing until `build`"]
 #[derive(Debug, Default)]
 pub struct ToolRegistryBuilder {
@@ -499,13 +511,13 @@ pub enum RegistryFault {
         len: usize,
     },
     /// Two tools, or a tool and a group, have the same name.
-    #[error("`{name}` is the name of two; rename one")]
+    #[error("two tools or groups are named `{name}`; rename one")]
     Twice {
         /// The name.
         name: String,
     },
     /// A group or an allow list contains an unknown name.
-    #[error("nothing is called `{name}`; name a registered tool or group")]
+    #[error("unknown tool or group `{name}`; use a registered name")]
     NothingIsCalled {
         /// The name.
         name: String,

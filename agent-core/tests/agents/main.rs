@@ -166,7 +166,7 @@ async fn an_unknown_tool_bad_arguments_and_a_failure_are_told_to_the_model() {
     let session = runtime(&store(), &model).session("s").unwrap();
     let outcome = session.run(&agent(registry([fails])), "go").await.unwrap();
     let results = results(outcome.state().unwrap());
-    assert!(results[0].contains("there is no tool `nope`"), "{results:?}");
+    assert!(results[0].contains("unknown tool `nope`"), "{results:?}");
     assert!(results[1].contains("not valid"), "{results:?}");
     assert!(results[2].contains("Error"), "{results:?}");
     assert_eq!(results[3], "Error: no such sku");

@@ -245,7 +245,7 @@ fn arguments_encoded_twice_or_left_out_are_read() {
 fn an_unknown_tool_is_told_with_those_there_are() {
     let error = registry().prepare(call("wether", json!({}))).unwrap_err();
     assert_eq!(error.fault(), ToolFault::Unknown);
-    assert_eq!(error.for_model(), "there is no tool `wether`; there are: weather, find-words");
+    assert_eq!(error.for_model(), "unknown tool `wether`; available tools: weather, find-words");
 }
 
 #[test]

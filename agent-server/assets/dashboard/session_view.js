@@ -1,4 +1,4 @@
-// One session that is looked at: read, followed, compared with the server, read back in.
+// View of the open session: loads, follows and refreshes it.
 
 import { api } from './api.js';
 import { Live } from './socket.js';

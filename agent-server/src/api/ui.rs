@@ -49,7 +49,7 @@ struct UiMessage {
     parts: Vec<Map<String, Value>>,
 }
 
-/// What the request asks for.
+/// Kind of the request.
 #[derive(Debug)]
 pub(crate) enum UiTurn {
     /// The user says something.

@@ -27,7 +27,7 @@ pub enum ServeError {
     },
 }
 
-/// What [`serve`] takes: a graph, an agent, or several as [`Agents`].
+/// Argument of [`serve`]: a graph, an agent, or several as [`Agents`].
 pub trait IntoAgents {
     /// Returns the agents.
     ///

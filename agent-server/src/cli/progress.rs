@@ -86,7 +86,7 @@ impl Progress {
     /// A line above the bars.
     pub(super) fn line(&self, line: &str) {
         match &self.bars {
-            // What cannot be shown must not end the run.
+            // A failed write to the terminal must not end the run.
             Some(bars) => bars.println(line).unwrap_or_default(),
             None => writeln!(io::stderr().lock(), "{}", line.trim_end()).unwrap_or_default(),
         }

@@ -50,7 +50,7 @@ pub(super) async fn run(config: &Config, ending: &OnceLock<Instant>) -> Result<(
     #[cfg(feature = "mcp")]
     let server = server.mcp(remote_tools::own()?);
     let server = server.bind(address).await.map_err(|error| {
-        CliError::new(format!("{address} cannot be listened on: {error}"))
+        CliError::new(format!("cannot listen on {address}: {error}"))
             .hint("API_HOST and API_PORT (--api-host, --api-port) choose another")
     })?;
     let analyst = match config.model() {

@@ -133,15 +133,19 @@ pub(super) fn without_postgres() -> CliError {
 #[cfg(feature = "postgres")]
 pub(super) mod postgres {
     use agent_core::secret::Secret;
-    use agent_postgres::Postgres;
+    use agent_postgres::{Postgres, StatementCache};
 
     use crate::{Config, cli::error::CliError};
 
     pub(in crate::cli) async fn connect(config: &Config, address: &Secret) -> Result<Postgres, CliError> {
+        let cache = match config.database_statement_cache {
+            true => StatementCache::PerConnection,
+            false => StatementCache::None,
+        };
         let builder = Postgres::builder()
             .schema(&*config.database_schema)
             .max_connections(config.database_connections)
-            .statement_cache(config.database_statement_cache);
+            .statement_cache(cache);
         let builder = match &config.database_listen_url {
             Some(address) => builder.listen_at(address.clone()),
             None => builder,

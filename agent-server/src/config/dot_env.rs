@@ -240,7 +240,7 @@ mod tests {
         );
     }
 
-    /// What python-dotenv 1.2.4 makes of the same texts.
+    /// The expected values are those of python-dotenv 1.2.4.
     #[test]
     fn a_file_is_read_as_python_dotenv_reads_it() {
         for (text, expected) in [

@@ -17,9 +17,9 @@ pub struct ConfigError {
 pub struct Fault {
     /// Name of the setting, or the text in its place.
     pub name: String,
-    /// Where the setting was found.
+    /// Source of the setting.
     pub origin: Origin,
-    /// What is wrong and what to do. Contains no values, which may be secrets.
+    /// Fault and remedy. Contains no values, which may be secrets.
     pub message: String,
 }
 

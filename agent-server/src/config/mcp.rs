@@ -22,7 +22,7 @@ pub enum McpApproval {
     Never,
 }
 
-/// How a server is reached.
+/// Transport of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum McpTransport {
@@ -52,9 +52,9 @@ pub enum McpTransport {
 pub struct McpServer {
     /// Name, and with `_` the prefix of its tools.
     pub name: String,
-    /// How it is reached.
+    /// Its transport.
     pub transport: McpTransport,
-    /// When its calls need an approval.
+    /// Policy for the approval of its calls.
     pub approval: McpApproval,
     /// Tools that the assistant gets, by their names on the server; `None`: all.
     pub tools: Option<Vec<String>>,

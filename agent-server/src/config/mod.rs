@@ -432,7 +432,7 @@ impl Config {
     }
 }
 
-/// Whether an address is one of PostgreSQL, perhaps with a driver as in `postgresql+asyncpg://`.
+/// Returns whether an address is one of PostgreSQL, perhaps with a driver as in `postgresql+asyncpg://`.
 fn is_postgres(url: &Secret) -> bool {
     let scheme = url.expose().split(':').next().unwrap_or_default();
     ["postgres", "postgresql"].contains(&scheme.split('+').next().unwrap_or_default())

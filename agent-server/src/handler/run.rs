@@ -280,20 +280,33 @@ async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<Ru
     match started {
         Ok(run) => {
             context.release_when_idle(permit, &run);
-            if let Some(delivery) = delivery
-                && let Err(error) =
-                    app.deliveries.bind(&app.runtime, delivery, run.id(), context.run_options()).await
-            {
-                tracing::error!(session = %session.id(), %error, "the webhook of a run was lost");
+            if let Some(delivery) = delivery {
+                bind_delivery(context, delivery, &session, run.id()).await;
             }
             Ok(RunStart::New(run))
         }
         Err(error) => {
-            if let Some(delivery) = delivery {
-                app.deliveries.cancel(delivery).await;
+            match (delivery, &error) {
+                (None, _) => {}
+                // The run may have been stored. The next sweep finds the delivery, and deletes it if there is no run.
+                (Some(delivery), SessionError::Store(_)) => drop(delivery),
+                // The process of the earlier request may have died before the webhook was bound.
+                (Some(delivery), SessionError::SameRequest { run, .. })
+                    if session.status().await.is_ok_and(|now| now.run == *run && now.status.is_busy()) =>
+                {
+                    bind_delivery(context, delivery, &session, *run).await;
+                }
+                (Some(delivery), _) => app.deliveries.cancel(delivery).await,
             }
             map_start_error(session, error)
         }
+    }
+}
+
+async fn bind_delivery(context: &RequestContext, delivery: PreparedDelivery, session: &Session, run: RunId) {
+    let app = &context.app;
+    if let Err(error) = app.deliveries.bind(&app.runtime, delivery, run, context.run_options()).await {
+        tracing::error!(session = %session.id(), %error, "the webhook of a run was lost");
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     metrics::{Page, RouteMetrics},
 };
 
-/// Who may use a route.
+/// Access policy of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AuthPolicy {
     /// Everyone.

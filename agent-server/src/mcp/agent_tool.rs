@@ -23,7 +23,7 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Bytes of an answer.
 const RESULT: usize = 4 * 1024 * 1024;
-/// How often a question is asked again after an invalid answer.
+/// Maximum number of attempts to get a valid answer to a question.
 const ATTEMPTS: usize = 3;
 
 /// Makes an agent a tool. Its sessions last for one call.

@@ -1,5 +1,8 @@
 //! Prometheus metrics in base units: runs, steps, requests. Labels are route patterns, names of agents, models and tools, and
 //! status codes, never values that callers send.
+//!
+//! Written by hand: the labels are bounded here (`GRAPHS`, `VALUES`), which a registry crate does not do, and the text
+//! format itself is the 49 lines of `exposition`.
 
 mod route;
 mod histogram;

@@ -87,7 +87,7 @@ pub(super) async fn dispatch(
     response
 }
 
-/// What is known of a request before it is handled.
+/// Metadata of a request before it is handled.
 struct RequestMeta<'a> {
     started: Instant,
     id: &'a HeaderValue,

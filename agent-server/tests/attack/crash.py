@@ -355,7 +355,8 @@ class World:
         return found
 
     async def check_session(self, session):
-        # A queued run begins after the one before it.
+        # A queued run begins after the one before it, and a run that lost its store is failed until that is opened again.
+        end = time.monotonic() + LIMIT
         while True:
             status = await self.settle(session)
             if status is None:
@@ -365,8 +366,11 @@ class World:
             entries = await self.journal(session)
             of = lambda *kinds: {entry["run"] for entry in entries if entry["type"] in kinds}
             waiting = of("run_queued") - of("run_started", "run_dequeued")
-            if not waiting:
+            lost = status["status"] == "failed" and not of("run_failed")
+            if not waiting and not lost:
                 break
+            if time.monotonic() > end:
+                return self.wrong(f"{session} is {status['status']}, waiting {waiting}")
             await asyncio.sleep(0.1)
         self.counts[status["status"]] += 1
         for run in self.runs.get(session, ()):

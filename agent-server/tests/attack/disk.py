@@ -98,6 +98,16 @@ async def pages(server, number):
     return faults, results
 
 
+async def continued(server, session):
+    """The status of a session whose run may have lost its store: it is failed until the store is opened again."""
+    for _ in range(300):
+        result = await server.settle(session)
+        if result != "failed":
+            break
+        await asyncio.sleep(0.1)
+    return result
+
+
 async def full(server, number):
     """No space left, several times: requests that cannot be stored are refused with 503, and the server continues when there
     is space again. The limit is that of file sizes of the process (RLIMIT_FSIZE)."""
@@ -125,7 +135,7 @@ async def full(server, number):
         limit(resource.RLIM_INFINITY)
         await asyncio.sleep(0.2)
         for session in list(acknowledged)[-20:]:
-            result = await server.settle(session)
+            result = await continued(server, session)
             results[result] += 1
             if result not in ("completed",):
                 faults.append(f"{session}: {result} after the disk was full")
@@ -134,7 +144,7 @@ async def full(server, number):
         if faults:
             break
     for session in acknowledged:
-        result = await server.settle(session)
+        result = await continued(server, session)
         if result != "completed":
             faults.append(f"{session}: {result}")
     return faults, results

@@ -144,7 +144,7 @@ async fn a_near_miss_in_dot_env_is_a_warning_and_other_programs_variables_are_no
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("API_PROT, which is not a setting; did you mean API_PORT?"), "{}", said.err);
     assert!(!said.err.contains("VITE_TITLE"), "{}", said.err);
-    assert!(said.err.contains("cannot be listened on"), "{}", said.err);
+    assert!(said.err.contains("cannot listen on"), "{}", said.err);
 }
 
 #[tokio::test]

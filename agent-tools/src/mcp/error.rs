@@ -21,7 +21,7 @@ pub enum McpError {
     Illegal {
         /// Name of the server in this process.
         server: String,
-        /// What is invalid.
+        /// The invalid part.
         reason: &'static str,
     },
     /// The server cannot be reached, or does not speak the protocol.

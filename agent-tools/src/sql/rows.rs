@@ -1,4 +1,4 @@
-//! What a query of a database gives, the same for every kind of database.
+//! Result rows of a query, shared by the SQL tools.
 
 use agent_core::tool::ToolError;
 use serde::Serialize;
@@ -14,7 +14,7 @@ pub(crate) const MAX_COLUMNS: usize = 100;
 pub(crate) const CELL_CHARS: usize = 2_000;
 pub(crate) const MAX_BYTES: usize = 1024 * 1024;
 
-/// What a query gives.
+/// Result rows of a query.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Rows {
     /// The names of the columns.

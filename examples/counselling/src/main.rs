@@ -10,7 +10,7 @@ use agent_core::{
     secret::Secret,
     sqlite::Sqlite,
 };
-use agent_postgres::Postgres;
+use agent_postgres::{Postgres, StatementCache};
 use agent_server::{
     Config, cli,
     config::{Database, Sources},
@@ -114,11 +114,15 @@ async fn stores(config: &Config) -> Result<(Stores, String), Box<dyn Error>> {
 
 async fn connect(config: &Config, address: &Secret) -> Result<Postgres, Box<dyn Error>> {
     let most = if config.is_set("DATABASE_MAX_CONNECTIONS") { config.database_connections } else { POOL.1 };
+    let cache = match config.database_statement_cache {
+        true => StatementCache::PerConnection,
+        false => StatementCache::None,
+    };
     let builder = Postgres::builder()
         .schema(&*config.database_schema)
         .min_connections(POOL.0)
         .max_connections(most)
-        .statement_cache(config.database_statement_cache);
+        .statement_cache(cache);
     let builder = match &config.database_listen_url {
         Some(address) => builder.listen_at(address.clone()),
         None => builder,

@@ -70,7 +70,7 @@ async def aimock(address):
     for agent in ["real-1:triage", "real-1:moderator", "real-1:minutes"]:
         assert agent in names, names
     for metric in ["meeting_transcripts_total 2", "meeting_minutes_total 1", "meeting_open 1", "meeting_clients 1",
-                   'agent_runs_ended_total{graph="minutes",status="completed"} 1']:
+                   'agent_runs_ended_total{agent="minutes",status="completed"} 1']:
         page = await server.get("/metrics")
         assert metric in page, (metric, [line for line in page.splitlines() if metric.split(" ")[0].split("{")[0] in line])
     await socket.close()
@@ -155,14 +155,11 @@ async def lossless():
         await server.start(**settings)
         socket = await join(server, "killed")
         sender = asyncio.create_task(send_for_ever(socket, word))
-        ends = time.monotonic() + 0.6 + 0.17 * round
         before = set(got)
         again = set()
-        while (left := ends - time.monotonic()) > 0:
-            try:
-                message = json.loads(await asyncio.wait_for(socket.recv(), left))
-            except TimeoutError:
-                break
+        # Each time a few transcripts later; more are on their way.
+        while len(again - before) < 4 + round:
+            message = json.loads(await asyncio.wait_for(socket.recv(), 60))
             if message["type"] == "transcript":
                 again.add(message["data"]["item_id"])
                 got.append(message["data"]["item_id"])
@@ -214,12 +211,14 @@ async def faults():
     await send(socket, "start", SETUP)
     for _ in range(70):
         await socket.send(silence(1000))
-    status = await until(socket, "status", lambda data: data["dropped_ms"] > 0)
+    status = await until(socket, "status", lambda data: data["dropped_ms"] >= 10_000)
     assert status == {"upstream": "reconnecting", "buffered_ms": 60000, "dropped_ms": 10000}, status
     upstream.refusing = None
     status = await until(socket, "status", lambda data: data["upstream"] == "connected" and data["buffered_ms"] == 0)
     assert status["dropped_ms"] == 10000, status
-    assert "meeting_audio_dropped_seconds_total 10\n" in await server.get("/metrics")
+    async with asyncio.timeout(20):
+        while "meeting_audio_dropped_seconds_total 10\n" not in await server.get("/metrics"):
+            await asyncio.sleep(0.1)
     await talk(socket, speech("minsu", "ko", "하나") + silence(400), 0.1)
     first = await until(socket, "transcript")
     assert first["text"] == "하나" and first["start_ms"] > 69_000, first
@@ -257,7 +256,7 @@ async def input():
         ('{"type":"speaker","data":{"speaker":5}}', "invalid_data"), ('{"type":"correct","data":{"item_id":"x","text":"y"}}', "unknown_item"),
         ('{"type":"audio","data":{"audio":"*"}}', "invalid_audio"), (audio(b"abc"), "invalid_audio"), (audio(bytes(240_002)), "audio_too_large"),
         (b"", "invalid_audio"), (b"abc", "invalid_audio"), (bytes(240_002), "audio_too_large"),
-        ('{"type":"ping","data":' + deep + "}", "not_json"),
+        ('{"type":"start","data":' + deep + "}", "invalid_data"), ('{"type":"start","data":{"title":' + deep + "}}", "invalid_data"),
     ]
     for text, code in cases:
         await socket.send(text)
@@ -266,15 +265,15 @@ async def input():
     # Frames that a client must not send: the connection is closed with a code and a reason.
     for payload, code in [("x" * 5_000_000, 1009), (bytes(5_000_000), 1009), ('{"type":"start","data":{"title":"' + "x" * 600_000 + '"}}', 1009)]:
         other = await join(server, "input")
-        await other.send(payload)
         try:
+            await other.send(payload)
             while True:
                 await asyncio.wait_for(other.recv(), 10)
         except websockets.ConnectionClosed as closed:
             assert (closed.rcvd.code, closed.rcvd.reason) == (code, "the frame is too large"), closed
     other = await join(server, "input")
-    await other.send(b"\xff\xfe{", text=True)
     try:
+        await other.send(b"\xff\xfe{", text=True)
         while True:
             await asyncio.wait_for(other.recv(), 10)
     except websockets.ConnectionClosed as closed:
@@ -318,7 +317,7 @@ async def input():
 async def keys():
     """With keys, only their holders join."""
     server = Server(BINARY)
-    await server.start(API_KEYS="alice=a-key-of-sixteen-characters")
+    await server.start(API_KEYS="alice:a-key-of-sixteen-characters")
     assert (await server.http("GET", "/api/v1/meetings"))[0] == 401
     assert (await server.http("GET", "/api/v1/health"))[0] == 200
     try:

@@ -64,10 +64,10 @@ const browser = await chromium.launch({
   args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-audio-capture=${speech}`,
     '--autoplay-policy=no-user-gesture-required'],
 });
+const faults = [];
 try {
   const context = await browser.newContext({ permissions: ['microphone'], locale: 'ko-KR', viewport: { width: 1200, height: 860 } });
   const page = await context.newPage();
-  const faults = [];
   page.on('pageerror', (error) => faults.push(String(error)));
   page.on('console', (message) => { if (message.type() === 'error') faults.push(message.text()); });
 
@@ -140,7 +140,7 @@ try {
   await phone.screenshot({ path: join(screenshots, 'phone-minutes.png'), fullPage: true });
 
   // With keys the page asks for one. The server is killed and starts again: the page connects by itself.
-  const second = await serve({ API_KEYS: 'alice=a-key-of-sixteen-characters', PORT: '0' });
+  const second = await serve({ API_KEYS: 'alice:a-key-of-sixteen-characters', PORT: '0' });
   const dark = await (await browser.newContext({ locale: 'ko-KR', viewport: { width: 1200, height: 860 }, colorScheme: 'dark' })).newPage();
   await dark.goto(`http://${second.base}/meeting#keys-1`);
   await dark.waitForSelector('#key-label:not([hidden])');
@@ -152,7 +152,7 @@ try {
   await dark.waitForFunction(() => document.getElementById('state').textContent === '준비됨' && document.getElementById('live-title').textContent === '다시 연결');
   await new Promise((resolve) => { second.child.once('exit', resolve); second.child.kill('SIGKILL'); });
   await dark.waitForFunction(() => document.getElementById('state').textContent.startsWith('서버에 다시 연결'));
-  const third = await serve({ API_KEYS: 'alice=a-key-of-sixteen-characters', PORT: second.base.split(':')[1] });
+  const third = await serve({ API_KEYS: 'alice:a-key-of-sixteen-characters', PORT: second.base.split(':')[1] });
   await dark.waitForFunction(() => document.getElementById('state').textContent === '준비됨', null, { timeout: 30_000 });
   await accessible(dark);
   await dark.screenshot({ path: join(screenshots, 'dark.png') });
@@ -161,6 +161,9 @@ try {
   third.child.kill('SIGTERM');
   assert.deepEqual(faults, []);
   console.log('chromium and ws: microphone, correction, minutes, demonstration, keys, a restart');
+} catch (error) {
+  console.error(error, faults);
+  process.exitCode = 1;
 } finally {
   await browser.close();
   child.kill('SIGTERM');

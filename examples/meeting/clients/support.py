@@ -2,6 +2,7 @@
 import asyncio
 import atexit
 import base64
+import contextlib
 import json
 import os
 import pathlib
@@ -52,7 +53,8 @@ class Server:
     def end(self):
         """Nothing is left when a check fails."""
         if self.process.returncode is None:
-            os.kill(self.process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGKILL)
 
     async def kill(self):
         self.process.send_signal(signal.SIGKILL)

@@ -406,6 +406,7 @@ function people(text) {
 
 function join(id, setup) {
   meeting.id = id;
+  notice('');
   meeting.setup = setup;
   meeting.title = setup?.title;
   history.replaceState(null, '', `#${encodeURIComponent(id)}`);

@@ -115,12 +115,14 @@ async fn serve(play: bool) -> Result<(), Failure> {
     let server = Server::builder(runtime).agent(MinutesAgent).agent(TriageAgent).agent(ModeratorAgent);
     let server = routes(cli::configure(&config, server).await?, &meetings);
     let server = server.bind((config.host, config.port)).await?;
+    // Before the line that tools wait for, so that a signal after it is not lost.
+    let shutdown = cli::shutdown_signal()?;
     let by = if model.is_some() { "agents with a model" } else { "agents with rules" };
     tracing::info!(
         "listening on http://{}, {transcription}, {by}; the page is at /meeting, the dashboard at /",
         server.address()
     );
-    server.serve(cli::shutdown_signal()?).await;
+    server.serve(shutdown).await;
     meetings.close().await;
     Ok(())
 }

@@ -5,45 +5,18 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::catalogue::PRODUCTS;
+use super::claimed_figures::{false_pairs, number_words};
 use super::findings::Findings;
 use super::message::words;
 use super::report::{facts, opening};
 use super::review::{Review, demo_reviews};
-use super::text::{head, is_hangul};
+use super::text::head;
 
 /// The most faults that are reported.
 const FAULTS: usize = 8;
 
 /// Quotation marks, opening and closing.
 const MARKS: [(char, char); 6] = [('“', '”'), ('"', '"'), ('「', '」'), ('『', '』'), ('«', '»'), ('‘', '’')];
-
-/// Nouns that a number word in front of makes a figure of ("nine reviewers").
-const COUNTED: [&str; 24] = [
-    "of",
-    "out",
-    "percent",
-    "per",
-    "review",
-    "reviews",
-    "reviewer",
-    "reviewers",
-    "mention",
-    "mentions",
-    "customer",
-    "customers",
-    "user",
-    "users",
-    "buyer",
-    "buyers",
-    "people",
-    "person",
-    "star",
-    "stars",
-    "respondents",
-    "consumers",
-    "women",
-    "men",
-];
 
 /// Returns what in a report the data doesn't have, one fault each; empty if the report can be shown. `message` is what the
 /// user wrote: a figure that it has may be repeated.
@@ -90,6 +63,7 @@ pub fn check_report(report: &str, findings: &Findings, message: &str) -> Vec<Str
             faults.push(format!("the facts have no figure {figure}"));
         }
     }
+    faults.extend(false_pairs(&plain, findings));
     for word in number_words(&plain) {
         faults.push(format!("“{word}” is a figure in words; the facts have figures in digits only"));
     }
@@ -272,69 +246,4 @@ fn normal(number: &str, percent: bool, scaled: bool) -> String {
     let number = number.replace(',', "");
     let value = number.parse::<f64>().map_or(number, |value| value.to_string());
     format!("{value}{}{}", if scaled { "×" } else { "" }, if percent { "%" } else { "" })
-}
-
-/// Figures that are written as words.
-fn number_words(text: &str) -> Vec<String> {
-    const LARGE: [&str; 26] = [
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-        "twenty",
-        "thirty",
-        "forty",
-        "fifty",
-        "sixty",
-        "seventy",
-        "eighty",
-        "ninety",
-        "hundred",
-        "hundreds",
-        "thousand",
-        "thousands",
-        "million",
-        "dozen",
-        "dozens",
-        "two-thirds",
-        "three-quarters",
-    ];
-    const SMALL: [&str; 10] = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
-    const KOREAN: [&str; 13] = [
-        "절반",
-        "수십",
-        "수백",
-        "수천",
-        "한 명",
-        "두 명",
-        "세 명",
-        "네 명",
-        "다섯 명",
-        "열 명",
-        "두 건",
-        "세 건",
-        "네 건",
-    ];
-    let lower = text.to_lowercase();
-    let all: Vec<&str> = words(&lower).map(|(from, to)| &lower[from..to]).collect();
-    let mut out = Vec::new();
-    for (at, word) in all.iter().enumerate() {
-        let next = all.get(at + 1).copied().unwrap_or_default();
-        let counted = COUNTED.contains(&next);
-        let part = (*word == "half" && ["of", "the"].contains(&next))
-            || (["third", "thirds", "quarter", "quarters", "majority"].contains(word) && next == "of");
-        let part = part && *word != "majority";
-        if LARGE.contains(word) || (SMALL.contains(word) && counted && *word != "one") || part {
-            out.push(format!("{word} {next}").trim().to_owned());
-        }
-    }
-    if lower.chars().any(is_hangul) {
-        out.extend(KOREAN.iter().filter(|word| lower.contains(**word)).map(|word| (*word).to_owned()));
-    }
-    out
 }

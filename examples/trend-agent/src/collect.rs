@@ -7,7 +7,7 @@ use super::period::Period;
 use super::request::Request;
 use super::review::{Language, Review, demo_reviews};
 use super::sentiment::{Polarity, review_score};
-use super::topics::{Topic, topics_of};
+use super::topics::{Topic, opinion_on, topics_of};
 
 /// The most reviews of one brand that are analysed.
 pub const SAMPLE: usize = 200;
@@ -39,6 +39,8 @@ pub enum Reason {
     OtherRating,
     /// Of another sentiment than requested.
     OtherSentiment,
+    /// Speaks about a requested topic, but does not say what was requested.
+    OtherOpinion,
 }
 
 /// How many reviews were left out for one reason.
@@ -66,6 +68,9 @@ pub struct Collected {
     /// The requested topics.
     #[serde(default)]
     pub topics: Vec<Topic>,
+    /// Keys of the aspects of these topics that were requested.
+    #[serde(default)]
+    pub aspects: Vec<String>,
 }
 
 /// Collects from the shipped reviews, at most [`SAMPLE`].
@@ -103,12 +108,16 @@ pub fn collect_from(reviews: &[Review], request: &Request, brand: Brand, bound: 
         dropped: counts,
         bound,
         topics: request.topics.clone(),
+        aspects: request.aspects.clone(),
     }
 }
 
 fn reason_against(review: &Review, request: &Request) -> Option<Reason> {
     let within = |period: Period| period.contains(review.date);
     if request.period.is_some_and(|period| !within(period) && !request.against.is_some_and(within)) {
+        return Some(Reason::OutsidePeriod);
+    }
+    if request.excluded.period.is_some_and(within) {
         return Some(Reason::OutsidePeriod);
     }
     if !Product::find(&review.product).is_some_and(|product| request.means(product)) {
@@ -129,19 +138,46 @@ fn reason_against(review: &Review, request: &Request) -> Option<Reason> {
     if request.ratings.is_some_and(|ratings| !ratings.contains(review.rating)) {
         return Some(Reason::OtherRating);
     }
+    if request.excluded.sentiment.is_some_and(|sentiment| sentiment == Polarity::of(review_score(review))) {
+        return Some(Reason::OtherSentiment);
+    }
     let excluded = &request.excluded.topics;
     if !request.topics.is_empty() || !excluded.is_empty() {
         let topics = topics_of(review);
-        let wanted = request.topics.is_empty() || request.topics.iter().any(|topic| topics.contains(topic));
+        let wanted = request.topics.is_empty()
+            || request.topics.iter().any(|topic| {
+                let aspects = request.aspects_of(*topic);
+                topics.contains(topic)
+                    && (aspects.is_empty() || opinion_on(review, *topic, &aspects).is_some())
+            });
         let only_excluded = !topics.is_empty() && topics.iter().all(|topic| excluded.contains(topic));
         if !wanted || only_excluded {
             return Some(Reason::OffTopic);
         }
     }
+    let says = |claim: Polarity| {
+        let opinions = request.topics.iter();
+        opinions
+            .map(|topic| opinion_on(review, *topic, &request.aspects_of(*topic)))
+            .any(|own| own == Some(claim))
+    };
+    if request.claim.is_some_and(|claim| request.keeps_claim_only() && !says(claim)) {
+        return Some(Reason::OtherOpinion);
+    }
     if request.sentiment.is_some_and(|sentiment| sentiment != Polarity::of(review_score(review))) {
         return Some(Reason::OtherSentiment);
     }
     None
+}
+
+/// How many reviews of a product are kept, and how many are the base of a share of them.
+#[must_use]
+pub fn product_share(request: &Request, product: &Product) -> (usize, usize) {
+    let own = demo_reviews().iter().filter(|review| review.product == product.english);
+    own.fold((0, 0), |(kept, base), review| match reason_against(review, request) {
+        None => (kept + 1, base + 1),
+        Some(reason) => (kept, base + usize::from(request.measured().contains(&reason))),
+    })
 }
 
 fn note(counts: &mut Vec<Dropped>, reason: Reason, more: usize) {

@@ -3,13 +3,14 @@
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::aspect::Aspect;
 use super::catalogue::Brand;
 use super::change::{Change, analyse_change};
 use super::collect::{Collected, Dropped};
 use super::request::Request;
 use super::review::{Language, Review};
 use super::sentiment::{Sentiment, analyse_sentiment, mean, round};
-use super::topics::{TopicFinding, analyse_topics};
+use super::topics::{TopicFinding, analyse_aspects, analyse_topics};
 
 /// One product in the figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,7 +63,7 @@ pub struct Findings {
 impl BrandFinding {
     /// Puts together what was analysed; `topics` and `sentiment` are those of `collected.reviews`.
     #[must_use]
-    pub fn new(collected: &Collected, topics: Vec<TopicFinding>, sentiment: Sentiment) -> Self {
+    pub fn new(collected: &Collected, mut topics: Vec<TopicFinding>, sentiment: Sentiment) -> Self {
         let reviews = &collected.reviews;
         let mut products: Vec<ProductTally> = Vec::new();
         for review in reviews {
@@ -71,6 +72,7 @@ impl BrandFinding {
                     reviews.iter().filter(|other| other.product == review.product).cloned().collect();
                 let mut topics = if collected.topics.is_empty() { Vec::new() } else { analyse_topics(&own) };
                 topics.retain(|finding| collected.topics.contains(&finding.topic));
+                narrow(&mut topics, collected, &own);
                 products.push(ProductTally {
                     product: review.product.clone(),
                     reviews: own.len(),
@@ -81,6 +83,7 @@ impl BrandFinding {
         }
         products
             .sort_by(|a, b| b.mean_rating.total_cmp(&a.mean_rating).then_with(|| a.product.cmp(&b.product)));
+        narrow(&mut topics, collected, reviews);
         let days = reviews.iter().map(|review| review.date);
         Self {
             brand: collected.brand,
@@ -101,6 +104,24 @@ impl BrandFinding {
     pub fn of(collected: &Collected) -> Self {
         Self::new(collected, analyse_topics(&collected.reviews), analyse_sentiment(&collected.reviews))
     }
+}
+
+/// Puts the figures of the requested aspects in the place of those of their topics.
+fn narrow(topics: &mut Vec<TopicFinding>, collected: &Collected, reviews: &[Review]) {
+    let aspects = Aspect::named(&collected.aspects);
+    topics.retain_mut(|finding| {
+        let own: Vec<&Aspect> =
+            aspects.iter().copied().filter(|aspect| aspect.topic == finding.topic).collect();
+        if own.is_empty() {
+            return true;
+        }
+        let narrowed = analyse_aspects(finding.topic, &own, reviews);
+        let found = narrowed.is_some();
+        if let Some(narrowed) = narrowed {
+            *finding = narrowed;
+        }
+        found
+    });
 }
 
 impl Findings {

@@ -17,10 +17,12 @@
 //! assert!(report.contains("Laneige"));
 //! ```
 
+pub mod aspect;
 pub mod audience;
 pub mod catalogue;
 pub mod change;
 pub mod check;
+mod claimed_figures;
 pub mod clause;
 pub mod collect;
 pub mod extraction;

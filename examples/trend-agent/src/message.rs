@@ -52,7 +52,7 @@ const EXCLUDED_BEFORE: [&str; 21] = [
 ];
 
 /// English words before a mention that exclude this one only.
-const NEGATED_BEFORE: [&str; 4] = ["not", "but not", "no", "don't include"];
+const NEGATED_BEFORE: [&str; 6] = ["not", "but not", "no", "don't include", "neither", "nor"];
 
 /// Words between "except" and what is excluded.
 const FILLERS: [&str; 16] = [
@@ -168,12 +168,17 @@ impl Message {
         self.mentions_of(names, true)
     }
 
-    /// As [`Message::mentions`], for names without a plural.
+    /// As [`Message::mentions`], for names without a plural; the exact patterns of `more` are names too.
     pub(crate) fn proper_mentions<T: Copy + PartialEq>(
         &mut self,
         names: impl IntoIterator<Item = (T, &'static str)>,
+        more: impl IntoIterator<Item = (T, String)>,
     ) -> Vec<Mention<T>> {
-        self.mentions_of(names, false)
+        let mut found = self.loose_places(names, false);
+        for (what, pattern) in more {
+            found.extend(self.places(&[&pattern]).into_iter().map(|span| (span, what)));
+        }
+        self.longest(found)
     }
 
     fn mentions_of<T: Copy + PartialEq>(
@@ -181,11 +186,24 @@ impl Message {
         names: impl IntoIterator<Item = (T, &'static str)>,
         plural: bool,
     ) -> Vec<Mention<T>> {
-        let mut found: Vec<(Span, T)> = names
+        let found = self.loose_places(names, plural);
+        self.longest(found)
+    }
+
+    fn loose_places<T: Copy>(
+        &self,
+        names: impl IntoIterator<Item = (T, &'static str)>,
+        plural: bool,
+    ) -> Vec<(Span, T)> {
+        names
             .into_iter()
             .flat_map(|(what, name)| self.loose(name, plural).into_iter().map(move |span| (span, what)))
             .filter(|(span, _)| self.is_free(*span))
-            .collect();
+            .collect()
+    }
+
+    /// Marks the longest of the places that overlap, and decides which ones the message excludes.
+    fn longest<T: Copy + PartialEq>(&mut self, mut found: Vec<(Span, T)>) -> Vec<Mention<T>> {
         found.sort_by_key(|(span, _)| (std::cmp::Reverse(span.1 - span.0), span.0));
         let mut kept: Vec<(Span, T)> = Vec::new();
         for (span, what) in found {
@@ -215,15 +233,70 @@ impl Message {
             mentions[at].excluded = carried;
         }
         // English: the word precedes the list.
-        let mut carried = false;
+        let (mut carried, mut denied) = (false, false);
         for at in 0..mentions.len() {
             let span = mentions[at].span;
             let joined = at > 0 && self.joined(mentions[at - 1].span, span);
             let listed = self.excluded_before(span, &EXCLUDED_BEFORE);
             carried = listed || (carried && joined);
-            mentions[at].excluded |= carried || self.excluded_before(span, &NEGATED_BEFORE);
+            // "Not A or B" denies both, "not A and B" only the first.
+            let or = at > 0 && {
+                let between = self.lower.get(mentions[at - 1].span.1..span.0).unwrap_or_default();
+                ["or", "nor"].contains(&between.trim())
+            };
+            denied = self.excluded_before(span, &NEGATED_BEFORE) || (denied && or);
+            mentions[at].excluded |= carried || denied;
         }
         mentions
+    }
+
+    /// Whether what is at `span` is said to be absent ("불만 없는", "no complaints" is read before).
+    pub(crate) fn is_absent(&mut self, span: Span) -> bool {
+        let mut at = span.1;
+        let denials = [
+            "적이지 않",
+            "적이진 않",
+            "적이지는 않",
+            "적이 아닌",
+            "적이 아니",
+            "하지 않",
+            "족하지 않",
+            "이지 않",
+            "지 않",
+        ];
+        if let Some(word) = denials.iter().find(|word| self.lower[at..].starts_with(**word)) {
+            self.mark((at, at + word.len()));
+            return true;
+        }
+        for _ in 0..3 {
+            at += self.lower[at..].len() - self.lower[at..].trim_start_matches(' ').len();
+            let rest = &self.lower[at..];
+            if let Some(word) =
+                ["없는", "없던", "없다", "없음", "없이"].iter().find(|word| rest.starts_with(**word))
+            {
+                self.mark((at, at + word.len()));
+                return true;
+            }
+            let Some(particle) = ["하나도", "전혀", "이", "은", "도", "가", "점", "적인", "리뷰", "의견"]
+                .iter()
+                .find(|word| rest.starts_with(**word))
+            else {
+                return false;
+            };
+            at += particle.len();
+        }
+        false
+    }
+
+    /// The message with blanks in the place of what was understood.
+    pub(crate) fn masked(&self) -> String {
+        let mut out = self.lower.clone();
+        for &(from, to) in &self.used {
+            if out.is_char_boundary(from) && out.is_char_boundary(to) && from < to {
+                out.replace_range(from..to, &" ".repeat(to - from));
+            }
+        }
+        out
     }
 
     /// Words that were not understood, with their places.
@@ -241,7 +314,7 @@ impl Message {
         }
         let Some(between) = self.lower.get(first.1..second.0) else { return false };
         let between = between.trim().trim_matches(',').trim();
-        ["", "and", "or", "nor", "&", "/", "랑", "이랑", "와", "과", "하고", "및", "·", "나", "이나"]
+        ["", "and", "or", "nor", "&", "/", "랑", "이랑", "와", "과", "하고", "및", "·", "나", "이나", "도"]
             .contains(&between)
     }
 
@@ -391,7 +464,7 @@ mod tests {
     fn named(text: &str) -> Vec<(u8, bool)> {
         let names =
             [(1, "laneige"), (1, "라네즈"), (2, "anua"), (2, "아누아"), (3, "cosrx"), (3, "코스알엑스")];
-        let found = Message::new(text).proper_mentions(names);
+        let found = Message::new(text).proper_mentions(names, []);
         found.into_iter().map(|mention| (mention.what, mention.excluded)).collect()
     }
 

@@ -102,6 +102,7 @@ impl<'a> Needle<'a> {
 }
 
 /// Many patterns, searched together: one pass over a text finds the candidates for [`find`].
+#[derive(Debug)]
 pub(super) struct Patterns {
     patterns: Vec<&'static str>,
     /// Finds their letters; its numbers are theirs.

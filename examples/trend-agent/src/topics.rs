@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::aspect::Aspect;
 use super::catalogue::Product;
 use super::clause::{clauses, is_concession, is_contrast, is_exception};
 use super::negation::is_relieved;
@@ -167,16 +168,50 @@ pub fn topics_of(review: &Review) -> Vec<Topic> {
 /// without a mention are left out.
 #[must_use]
 pub fn analyse_topics(reviews: &[Review]) -> Vec<TopicFinding> {
-    let mut findings: Vec<TopicFinding> =
-        Topic::ALL.into_iter().filter_map(|topic| analyse_topic(topic, reviews)).collect();
+    let mut findings: Vec<TopicFinding> = Topic::ALL
+        .into_iter()
+        .filter_map(|topic| analyse_topic(Named { topic, aspects: &[] }, reviews))
+        .collect();
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.count), finding.topic));
     findings
 }
 
-fn analyse_topic(topic: Topic, reviews: &[Review]) -> Option<TopicFinding> {
+/// Counts the mentions of these aspects, as a finding of their topic.
+pub(super) fn analyse_aspects(topic: Topic, aspects: &[&Aspect], reviews: &[Review]) -> Option<TopicFinding> {
+    analyse_topic(Named { topic, aspects }, reviews)
+}
+
+/// Which way a review leans on a topic, or on aspects of it where there are some; nothing if it says nothing about them.
+#[must_use]
+pub fn opinion_on(review: &Review, topic: Topic, aspects: &[&Aspect]) -> Option<Polarity> {
+    leaning(Named { topic, aspects }, review).map(|(score, _)| Polarity::of(score))
+}
+
+/// A topic, or some aspects of it.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    topic: Topic,
+    /// Empty for the whole topic.
+    aspects: &'a [&'a Aspect],
+}
+
+impl Named<'_> {
+    /// Where a clause (lower case) names it.
+    fn places(self, clause: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
+        let mut places = places(self.topic, clause, kinds);
+        if !self.aspects.is_empty() && !places.is_empty() {
+            let own: Vec<_> = self.aspects.iter().flat_map(|aspect| aspect.places(clause)).collect();
+            places.retain(|place| own.iter().any(|own| own.0 < place.1 && place.0 < own.1));
+        }
+        places
+    }
+}
+
+fn analyse_topic(subject: Named<'_>, reviews: &[Review]) -> Option<TopicFinding> {
+    let topic = subject.topic;
     let mentions: Vec<(&Review, f64, &str)> = reviews
         .iter()
-        .filter_map(|review| leaning(topic, review).map(|(score, sentence)| (review, score, sentence)))
+        .filter_map(|review| leaning(subject, review).map(|(score, sentence)| (review, score, sentence)))
         .collect();
     if mentions.is_empty() {
         return None;
@@ -198,13 +233,13 @@ fn analyse_topic(topic: Topic, reviews: &[Review]) -> Option<TopicFinding> {
 
 /// The opinion of a review on a topic, and the sentence that expresses it. The clauses that name the topic decide; if they hold
 /// no opinion word, their sentence; if that holds none either, the review as a whole.
-fn leaning(topic: Topic, review: &Review) -> Option<(f64, &str)> {
-    let kinds = kinds_of(review);
+fn leaning<'a>(subject: Named<'_>, review: &'a Review) -> Option<(f64, &'a str)> {
+    let (topic, kinds) = (subject.topic, kinds_of(review));
     let mut scores = Vec::new();
     let mut said: Option<(f64, &str)> = None;
     for sentence in sentences(&review.text) {
         let pieces: Vec<String> = clauses(sentence).into_iter().map(str::to_lowercase).collect();
-        let named: Vec<_> = pieces.iter().map(|clause| places(topic, clause, kinds)).collect();
+        let named: Vec<_> = pieces.iter().map(|clause| subject.places(clause, kinds)).collect();
         if named.iter().all(Vec::is_empty) {
             continue;
         }

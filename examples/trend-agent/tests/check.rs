@@ -18,6 +18,8 @@ fn what_the_data_has_may_be_said() {
         "A \"sticky\" feel and the Heartleaf 77% Soothing Toner are names. Rated out of 5.",
         "Review LN-002 praises the scent.",
         "리뷰 40건을 보았습니다. 5점 만점입니다.",
+        "24 of 40 reviews are positive, mean rating 3.67 of 5.",
+        "리뷰 40건 중 24건이 긍정입니다. 이 점은 두 제품 모두 같습니다.",
     ] {
         assert_eq!(faults(report), Vec::<String>::new(), "{report}");
     }
@@ -41,6 +43,12 @@ fn what_the_data_does_not_have_is_named() {
         ("seven reviewers complained", "seven reviewers"),
         ("구매자의 절반이 불만입니다.", "절반"),
         ("리뷰 1만 건을 보았습니다.", "×"),
+        ("리뷰 오백 건 중 구십 퍼센트가 만족합니다.", "오백 건"),
+        ("스물세 명이 불만입니다.", "스물세 명"),
+        ("Mean rating 26.0 of 40.", "mean rating of 26.0"),
+        ("40 of 40 positive.", "40 of 40"),
+        ("리뷰 40건 중 30건이 긍정입니다.", "30 of 40"),
+        ("The average rating is 4.75.", "mean rating of 4.75"),
     ] {
         let faults = faults(report);
         assert!(faults.iter().any(|named| named.contains(fault)), "{report}: {faults:?}");

@@ -43,6 +43,15 @@ fn fields(request: &Request) -> Map<String, Value> {
         "ignored": request.ignored,
         "follows": request.follows,
         "against": request.against.map(days),
+        "excluded_sentiment": request.excluded.sentiment,
+        "excluded_period": request.excluded.period.map(days),
+        "aspects": request.aspects,
+        "claim": request.claim,
+        "anyone": request.anyone,
+        "ranking": request.ranking,
+        "split": request.split,
+        "also": request.also,
+        "listing": request.listing,
     });
     let Value::Object(all) = all else { unreachable!() };
     all.into_iter()

@@ -1,4 +1,4 @@
-//! What the author wrote: fields, reducers and serde names, or an error on the very token that is wrong.
+//! Parsing of the input: fields, reducers and serde names, or an error at the invalid token.
 
 use syn::{
     Attribute, Data, DeriveInput, Error, Field, Fields, GenericArgument, GenericParam, Ident, LitInt, LitStr,
@@ -347,7 +347,7 @@ fn rest(meta: &ParseNestedMeta<'_>) -> Result<proc_macro2::TokenStream> {
 }
 
 impl Reducer {
-    /// Whether the update holds a `Write<T>`.
+    /// Returns whether the update holds a `Write<T>`.
     pub(crate) fn is_reducing(&self) -> bool {
         !matches!(self, Self::Replace | Self::Untracked)
     }
@@ -364,7 +364,7 @@ pub(crate) fn inner<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
     }
 }
 
-/// Whether a type is written as one of these names, without arguments.
+/// Returns whether a type is written as one of these names, without arguments.
 pub(crate) fn is_named(ty: &Type, names: &[&str]) -> bool {
     matches!(ty, Type::Path(path) if path.qself.is_none() && path.path.segments.last().is_some_and(
         |last| last.arguments.is_empty() && names.iter().any(|name| last.ident == name)

@@ -1,4 +1,4 @@
-//! The nodes of an agent's graph, and what they share.
+//! Nodes of an agent's graph, and their shared state.
 
 mod model;
 mod output;
@@ -27,26 +27,26 @@ use crate::{
     tool::{ReadResult, ToolFault, ToolRegistry},
 };
 
-/// What all nodes of one agent share. Made once.
+/// State shared by all nodes of one agent. Created once.
 pub(super) struct Core {
-    /// The agent itself, then those it may hand over to.
+    /// The agent itself, then the targets of its hand-offs.
     pub(super) profiles: Vec<Profile>,
     pub(super) max_turns: u32,
     pub(super) output: Option<Judge>,
     pub(super) output_mode: OutputMode,
     pub(super) reviewer: Option<Reviewer>,
-    /// Whether any of them has sub-agents, so that the tools node must choose its way.
+    /// Whether any of them has sub-agents, so that the tools node must select its target.
     pub(super) has_subs: bool,
 }
 
-/// Who speaks: prompt, model, tools.
+/// Profile of an agent: prompt, model and tools.
 pub(super) struct Profile {
     pub(super) name: String,
     /// A request without its messages and without `system`.
     pub(super) base: ModelRequest,
     pub(super) system: Option<System>,
     pub(super) tools: Tools,
-    /// The agent's own tools (the plan), for when the others are the runtime's.
+    /// The agent's own tools (`update_plan`), if the others are those of the runtime.
     pub(super) own: ToolRegistry,
     pub(super) model: Option<Model>,
     /// Sub-agents and hand-offs.
@@ -70,14 +70,14 @@ pub(super) struct Reviewer {
     pub(super) rounds: u32,
 }
 
-/// Makes a value of a type out of an answer; the type itself is erased.
+/// Parses an answer into the output type, which is erased.
 pub(super) struct Judge {
     pub(super) format: Arc<dyn Fn(ModelCapabilities) -> Option<ResponseFormat> + Send + Sync>,
     pub(super) value:
         Arc<dyn Fn(RecordedModel, ModelRequest) -> BoxFuture<'static, Result<Value>> + Send + Sync>,
 }
 
-/// What a sub-agent is sent.
+/// Input of a sub-agent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SubInput {
     pub(super) call: ToolCall,
@@ -88,11 +88,11 @@ pub(super) struct SubInput {
 impl Core {
     pub(super) fn profile(&self, state: &AgentState) -> &Profile {
         let named = state.active.as_ref().and_then(|name| self.profiles.iter().find(|p| p.name == *name));
-        // An agent that is gone after a change of the program: the first one takes over.
+        // The program no longer has this agent: fall back to the first one.
         named.unwrap_or(&self.profiles[0])
     }
 
-    /// Whether a call is one of a tool, not of a sub-agent and no hand-off.
+    /// Returns `true` if a call is a tool call, rather than a call of a sub-agent or a hand-off.
     pub(super) fn is_plain(&self, profile: &Profile, call: &ToolCall) -> bool {
         !profile.subs.contains(&call.name) && self.peer(&call.name).is_none()
     }
@@ -115,7 +115,7 @@ impl Profile {
             Tools::Runtime if self.own.names().next().is_none() => cx.tools()?,
             Tools::Runtime => cx.tools_of(&cx.tools()?.registry().join(&self.own)?),
         };
-        // A tool of the author's with this name counts instead.
+        // A tool of the author with this name replaces it.
         if !state.kept_results || tools.registry().names().any(|name| name == ReadResult::NAME) {
             return Ok(tools);
         }

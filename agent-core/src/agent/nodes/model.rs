@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// How often a conversation is halved for a model that refuses it as too long.
+/// Maximum number of times that a conversation is halved for a model that refuses it as too long.
 const COMPACTIONS: usize = 3;
 /// Name of the event that reports it.
 const COMPACTED: &str = "context_compacted";
@@ -36,7 +36,7 @@ const SUMMARY_PROMPT: &str = "You condense conversations. Keep what was asked, w
 const NO_TURNS: &str = "Error: the call was cancelled, because no turns are left";
 
 impl Profile {
-    /// What the model reads, and a new summary if one had to be made.
+    /// Returns the messages for the model, and a new summary if one was made.
     async fn view(
         &self,
         (state, messages): (&AgentState, &Messages),
@@ -54,7 +54,7 @@ impl Profile {
                 let request = ModelRequest::new(transcript(&old)).system(SUMMARY_PROMPT);
                 match model.complete_as(compaction.key("summary"), request).await {
                     Ok(reply) => fresh = Some(Summary::new(reply.message.text(), upto)),
-                    // What is too long to be summarised is left out.
+                    // Messages that are too long for a summary are left out.
                     Err(error) if shrunk.is_some() && is_too_long(&error) => {}
                     Err(error) => return Err(error),
                 }
@@ -70,7 +70,7 @@ impl Profile {
     }
 }
 
-/// How a conversation is made to fit a model that refused it as too long.
+/// Reduction of a conversation for a model that refused it as too long.
 #[derive(Default)]
 struct Compaction {
     /// Refusals so far.
@@ -177,7 +177,7 @@ impl Node<AgentState> for ModelNode {
         }
         let reply = match completion {
             Completion::Whole(reply) => match half_said {
-                // What was half said before is said whole now.
+                // The complete message replaces the partial one.
                 Some(id) => reply.message.with_id(id),
                 None => reply.message,
             },
@@ -203,7 +203,7 @@ impl Node<AgentState> for ModelNode {
             for middleware in profile.middleware.iter().rev() {
                 reply = middleware.after_agent(reply, state, cx).await?;
             }
-            // What was said while it answered is answered too, unless no turns are left.
+            // If a message arrived during the model call, make another turn, unless the turn limit is reached.
             let late = if limited { Vec::new() } else { cx.take_steering(true).await? };
             if late.is_empty() {
                 update = update.finish(finish(limited));

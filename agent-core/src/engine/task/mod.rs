@@ -72,7 +72,7 @@ pub(crate) struct EncodedUpdate {
 
 /// Runs one activation to its end.
 ///
-/// What is rare is boxed: a thousand siblings are a thousand of these futures, each as large as its largest part.
+/// Rare branches are boxed to keep this future small, because a superstep may hold thousands of them.
 pub(crate) async fn run_task<S: State>(
     graph: &Graph<S>,
     state: &S,
@@ -132,7 +132,8 @@ async fn run_with_retries<S: State>(
         Some(cache) => match (cache.key)(state, input) {
             Ok(key) => Some((format!("{}\n{}\n{}\n{key}", graph.name(), graph.hash(), node.name), cache.ttl)),
             Err(error) => {
-                let error = cx.failed(NodeError::permanent(format!("the cache key is no JSON: {error}")));
+                let error =
+                    cx.failed(NodeError::permanent(format!("the cache key is not valid JSON: {error}")));
                 return fail(node, graph, cx, error).await;
             }
         },
@@ -394,9 +395,9 @@ async fn append_failure(
     Ok(failure)
 }
 
-/// A failure for good: handled by a node, or the end of the run.
+/// Handles a final failure: passes it to the error handler, or fails the run.
 async fn fail<S: State>(node: &NodeDef<S>, graph: &Graph<S>, cx: &Context, error: RunError) -> TaskResult<S> {
-    // What the engine itself finds wrong is not the node's to handle.
+    // A node cannot handle errors that the engine itself reports.
     let handler = match error {
         RunError::Node { .. } | RunError::Panicked { .. } | RunError::TimedOut { .. } => node.handler,
         _ => None,

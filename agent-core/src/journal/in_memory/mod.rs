@@ -34,6 +34,18 @@ const SHARDS: usize = 32;
 /// In-memory journal store, shared through an `Arc`. Contents are lost when the process exits.
 ///
 /// Every future is ready at its first poll.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::{Runtime, journal::InMemoryJournal};
+/// use std::sync::Arc;
+///
+/// let journal = Arc::new(InMemoryJournal::new());
+/// // Two runtimes on one journal, as two processes on one database.
+/// let runtimes = [0, 1].map(|_| Runtime::builder().journal(journal.clone()).build());
+/// # drop(runtimes);
+/// ```
 pub struct InMemoryJournal {
     shards: [Shard; SHARDS],
     hasher: RandomState,

@@ -1,7 +1,8 @@
 //! Cleans a stream of server-sent events before a client library parses it: bounded, UTF-8, JSON.
 //!
 //! async-openai logs the whole payload of an event that it cannot parse, and buffers a line without end. Therefore
-//! only valid events reach it, and errors are kept here as types.
+//! only valid events reach it, and errors are kept here as types. A parser of events alone (`eventsource-stream`) would not
+//! replace this: it bounds neither an event nor an answer, and async-openai would still parse the events a second time.
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -53,6 +53,16 @@ pub struct OpenAiEmbeddings {
 }
 
 /// Builder of [`OpenAiEmbeddings`].
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::openai::OpenAiEmbeddings;
+/// # fn open() -> Result<OpenAiEmbeddings, agent_core::model::ModelError> {
+///
+/// let embedder = OpenAiEmbeddings::builder().key("sk-…").model("text-embedding-3-small").build()?;
+/// # Ok(embedder) }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct OpenAiEmbeddingsBuilder {
@@ -256,12 +266,33 @@ impl Embedder for OpenAiEmbeddings {
 
 impl OpenAiEmbeddingsBuilder {
     /// Sets the model. Default: `text-embedding-3-small`. For another model, also set [`length`](Self::length).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAiEmbeddings;
+    /// # fn open() -> Result<OpenAiEmbeddings, agent_core::model::ModelError> {
+    ///
+    /// let embedder = OpenAiEmbeddings::builder().key("sk-…").model("text-embedding-3-large").length(3_072).build()?;
+    /// # Ok(embedder) }
+    /// ```
     pub fn model(mut self, name: impl Into<String>) -> Self {
         self.model = name.into();
         self
     }
 
     /// Sets the API key, sent as a bearer token. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{model::openai::OpenAiEmbeddings, secret::Secret};
+    /// # fn open() -> Result<OpenAiEmbeddings, Box<dyn std::error::Error>> {
+    ///
+    /// let key = Secret::from_env("OPENAI_API_KEY").ok_or("set OPENAI_API_KEY")?;
+    /// let embedder = OpenAiEmbeddings::builder().key(key).build()?;
+    /// # Ok(embedder) }
+    /// ```
     pub fn key(mut self, key: impl Into<Secret>) -> Self {
         self.key = Some(key.into());
         self
@@ -285,6 +316,17 @@ impl OpenAiEmbeddingsBuilder {
     }
 
     /// Sets the native number of dimensions of the model. Default: 1,536.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAiEmbeddings;
+    /// # fn open() -> Result<OpenAiEmbeddings, agent_core::model::ModelError> {
+    ///
+    /// let builder = OpenAiEmbeddings::builder().base_url("http://localhost:11434/v1").model("bge-m3").length(1_024);
+    /// let embedder = builder.build()?;
+    /// # Ok(embedder) }
+    /// ```
     pub fn length(mut self, numbers: usize) -> Self {
         (self.dimensions, self.shorten) = (numbers, false);
         self
@@ -325,6 +367,17 @@ impl OpenAiEmbeddingsBuilder {
     }
 
     /// Sets the timeout of one request. Default: 60 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAiEmbeddings;
+    /// use std::time::Duration;
+    /// # fn open() -> Result<OpenAiEmbeddings, agent_core::model::ModelError> {
+    ///
+    /// let embedder = OpenAiEmbeddings::builder().key("sk-…").timeout(Duration::from_secs(10)).build()?;
+    /// # Ok(embedder) }
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -348,18 +401,49 @@ impl OpenAiEmbeddingsBuilder {
     }
 
     /// Adds a header to every request. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAiEmbeddings;
+    /// # fn open() -> Result<OpenAiEmbeddings, agent_core::model::ModelError> {
+    ///
+    /// let embedder = OpenAiEmbeddings::builder().key("sk-…").header("x-team", "reports").build()?;
+    /// # Ok(embedder) }
+    /// ```
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
     /// Sets proxy and connect timeout. Default: see [`HttpOptions`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{http::HttpOptions, openai::OpenAiEmbeddings};
+    /// # fn open() -> Result<OpenAiEmbeddings, agent_core::model::ModelError> {
+    ///
+    /// let embedder = OpenAiEmbeddings::builder().key("sk-…").http(HttpOptions::default()).build()?;
+    /// # Ok(embedder) }
+    /// ```
     pub fn http(mut self, options: HttpOptions) -> Self {
         self.http = options;
         self
     }
 
     /// Sets the transport. Default: the network.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{http::{HttpOptions, Transport}, openai::OpenAiEmbeddings};
+    /// # fn open() -> Result<OpenAiEmbeddings, agent_core::model::ModelError> {
+    ///
+    /// let network = Transport::network(&HttpOptions::default())?;
+    /// let embedder = OpenAiEmbeddings::builder().key("sk-…").transport(network).build()?;
+    /// # Ok(embedder) }
+    /// ```
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = Some(transport);
         self
@@ -371,6 +455,14 @@ impl OpenAiEmbeddingsBuilder {
     ///
     /// The base URL is not an `http` or `https` URL, the key or a header contains illegal characters, the number of
     /// dimensions is not 1 to 16,384, the proxy URL is malformed, or TLS cannot be set up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAiEmbeddings;
+    ///
+    /// assert!(OpenAiEmbeddings::builder().base_url("localhost").build().is_err());
+    /// ```
     pub fn build(self) -> Result<OpenAiEmbeddings, ModelError> {
         let url = super::endpoint(&self.base_url)?;
         let url = Url::parse(&format!("{}/embeddings", url.as_str().trim_end_matches('/')))

@@ -89,6 +89,16 @@ pub struct OpenAi {
 }
 
 /// Builder of an [`OpenAi`] model.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::openai::OpenAi;
+/// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+///
+/// let model = OpenAi::builder().key("sk-…").model("gpt-5-mini").temperature(0.2).build()?;
+/// # Ok(model) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct OpenAiBuilder {
@@ -148,6 +158,16 @@ impl OpenAi {
     ///
     /// [`ModelErrorKind::Auth`] without a key and without the base URL of another endpoint; [`ModelErrorKind::Unsupported`]
     /// if the temperature is not a number from 0 to 2.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAi;
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder_from_env()?.max_output_tokens(500).build()?;
+    /// # Ok(model) }
+    /// ```
     pub fn builder_from_env() -> Result<OpenAiBuilder, ModelError> {
         let text = |name: &str| {
             std::env::var(name).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -178,6 +198,16 @@ impl OpenAi {
     /// # Errors
     ///
     /// The errors of [`builder_from_env`](Self::builder_from_env) and [`OpenAiBuilder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAi;
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::from_env()?;
+    /// # Ok(model) }
+    /// ```
     pub fn from_env() -> Result<Self, ModelError> {
         Self::builder_from_env()?.build()
     }
@@ -267,12 +297,33 @@ impl ChatModel for OpenAi {
 
 impl OpenAiBuilder {
     /// Sets the model. Default: `gpt-4o-mini`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAi;
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder().key("sk-…").model("gpt-5-mini").build()?;
+    /// # Ok(model) }
+    /// ```
     pub fn model(mut self, name: impl Into<String>) -> Self {
         self.model = name.into();
         self
     }
 
     /// Sets the API key, sent as a bearer token. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{model::openai::OpenAi, secret::Secret};
+    /// # fn open() -> Result<OpenAi, Box<dyn std::error::Error>> {
+    ///
+    /// let key = Secret::from_env("TEAM_KEY").ok_or("set TEAM_KEY")?;
+    /// let model = OpenAi::builder().key(key).build()?;
+    /// # Ok(model) }
+    /// ```
     pub fn key(mut self, key: impl Into<Secret>) -> Self {
         self.key = Some(key.into());
         self
@@ -313,6 +364,17 @@ impl OpenAiBuilder {
     }
 
     /// Sets the dialect. Default: OpenAI's at `*.openai.com` and `*.azure.com`, otherwise compatible.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::{Dialect, OpenAi};
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// // A gateway in front of OpenAI.
+    /// let model = OpenAi::builder().base_url("https://llm.internal/v1").dialect(Dialect::OpenAi).build()?;
+    /// # Ok(model) }
+    /// ```
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = Some(dialect);
         self
@@ -372,6 +434,16 @@ impl OpenAiBuilder {
     }
 
     /// Sets nucleus sampling of requests without it. Default: chosen by the endpoint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::openai::OpenAi;
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder().key("sk-…").temperature(None).top_p(0.9).build()?;
+    /// # Ok(model) }
+    /// ```
     pub fn top_p(mut self, top_p: f32) -> Self {
         self.top_p = Some(top_p);
         self
@@ -412,12 +484,35 @@ impl OpenAiBuilder {
     }
 
     /// Sets proxy and connect timeout. Default: see [`HttpOptions`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{http::HttpOptions, openai::OpenAi};
+    /// # fn open() -> Result<OpenAi, agent_core::model::ModelError> {
+    ///
+    /// let model = OpenAi::builder().key("sk-…").http(HttpOptions::default()).build()?;
+    /// # Ok(model) }
+    /// ```
     pub fn http(mut self, options: HttpOptions) -> Self {
         self.http = options;
         self
     }
 
     /// Sets the transport. Default: the network.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::{http::{HttpOptions, Transport}, openai::OpenAi};
+    /// # fn open() -> Result<[OpenAi; 2], agent_core::model::ModelError> {
+    ///
+    /// // Two models over one pool of connections.
+    /// let network = Transport::network(&HttpOptions::default())?;
+    /// let model = |name| OpenAi::builder().key("sk-…").model(name).transport(network.clone()).build();
+    /// Ok([model("gpt-5-mini")?, model("gpt-5")?])
+    /// # }
+    /// ```
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = Some(transport);
         self

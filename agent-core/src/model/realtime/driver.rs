@@ -34,7 +34,7 @@ enum End {
     Refused(RefusedReason),
 }
 
-/// What the two halves of a connection share.
+/// State shared by the two halves of a connection.
 struct Course {
     timeline: Mutex<Timeline>,
     /// Wakes the writer when a transcript arrived.
@@ -317,7 +317,7 @@ fn handle(message: ServerMessage, shared: &Shared, course: &Course) -> Result<Op
     Ok(Some(event))
 }
 
-/// Whether an error before the session was accepted is one of its settings, rather than of the endpoint.
+/// Returns whether an error before the session was accepted is one of its settings, rather than of the endpoint.
 fn is_of_settings(code: &str) -> bool {
     !matches!(code, "server_error" | "rate_limit_exceeded" | "internal_error" | "overloaded")
 }

@@ -67,7 +67,7 @@ pub struct Span {
     pub end: Duration,
 }
 
-/// What a transcription session reports.
+/// Event of a transcription session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RealtimeEvent {
@@ -98,7 +98,7 @@ pub enum RealtimeEvent {
         item: String,
         /// The whole transcript.
         text: String,
-        /// Where in the audio it was said.
+        /// Time range in the audio.
         span: Span,
     },
     /// An utterance could not be transcribed.
@@ -107,7 +107,7 @@ pub enum RealtimeEvent {
         item: String,
         /// Code of the endpoint, for example `audio_unintelligible`.
         code: String,
-        /// Where in the audio it was said.
+        /// Time range in the audio.
         span: Span,
     },
     /// The endpoint reported an error that does not end the session.

@@ -62,6 +62,18 @@ const EVENTS: usize = 256;
 /// A transcription session with an endpoint, over as many connections as it needs.
 ///
 /// Dropping it closes the connection and discards audio that waits.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::realtime::{RealtimeOptions, RealtimeSession};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let session = RealtimeSession::open(RealtimeOptions::new("ws://127.0.0.1:9/v1/realtime"))?;
+/// drop(session); // closes the connection
+/// # Ok(()) }
+/// ```
 pub struct RealtimeSession {
     shared: Arc<Shared>,
     events: mpsc::Receiver<RealtimeEvent>,
@@ -106,6 +118,19 @@ impl RealtimeSession {
     }
 
     /// Returns the handle that takes audio.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::realtime::{RealtimeOptions, RealtimeSession};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let session = RealtimeSession::open(RealtimeOptions::new("ws://127.0.0.1:9/v1/realtime"))?;
+    /// let input = session.input();
+    /// std::thread::spawn(move || input.push(vec![0; 4_800]));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn input(&self) -> AudioInput {
         AudioInput(Arc::clone(&self.shared))
@@ -129,6 +154,19 @@ impl fmt::Debug for RealtimeSession {
 }
 
 /// Handle that takes audio for a [`RealtimeSession`]. Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::model::realtime::{RealtimeOptions, RealtimeSession};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let session = RealtimeSession::open(RealtimeOptions::new("ws://127.0.0.1:9/v1/realtime"))?;
+/// let microphone = session.input();
+/// microphone.push(vec![0; 4_800]);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct AudioInput(Arc<Shared>);
 
@@ -156,6 +194,20 @@ impl AudioInput {
 
     /// Ends the utterance at this point, instead of waiting for the silence after it: the endpoint transcribes what it has.
     /// Without audio since the last utterance it does nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::realtime::{RealtimeOptions, RealtimeSession};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let session = RealtimeSession::open(RealtimeOptions::new("ws://127.0.0.1:9/v1/realtime"))?;
+    /// let input = session.input();
+    /// input.push(vec![0; 4_800]);
+    /// input.commit(); // the speaker released the button
+    /// # Ok(()) }
+    /// ```
     pub fn commit(&self) {
         self.0.buffer.lock().commit();
         self.0.changed.notify_one();
@@ -186,12 +238,38 @@ impl AudioInput {
     }
 
     /// Ends the session: commits, waits for the transcripts that are due, and disconnects. Later audio is ignored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::realtime::{RealtimeOptions, RealtimeSession};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let session = RealtimeSession::open(RealtimeOptions::new("ws://127.0.0.1:9/v1/realtime"))?;
+    /// session.input().finish();
+    /// # Ok(()) }
+    /// ```
     pub fn finish(&self) {
         self.0.buffer.lock().finish();
         self.0.changed.notify_one();
     }
 
     /// Returns how much audio waits and how much was dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::model::realtime::{RealtimeOptions, RealtimeSession};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let session = RealtimeSession::open(RealtimeOptions::new("ws://127.0.0.1:9/v1/realtime"))?;
+    /// let input = session.input();
+    /// input.push(vec![0; 48_000]);
+    /// assert_eq!(input.backlog().buffered.as_secs(), 1);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn backlog(&self) -> Backlog {
         self.0.buffer.lock().backlog()
@@ -204,7 +282,7 @@ impl fmt::Debug for AudioInput {
     }
 }
 
-/// What the handles and the driver share.
+/// State shared by the handles and the driver.
 struct Shared {
     buffer: Mutex<AudioBuffer>,
     changed: Notify,

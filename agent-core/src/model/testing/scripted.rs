@@ -13,7 +13,7 @@ use crate::model::{
     ToolCall, Usage,
 };
 
-/// How text and arguments are split.
+/// Splitting of text and arguments into parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Chunking {
     /// Not split.

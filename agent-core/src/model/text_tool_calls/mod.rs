@@ -1,4 +1,8 @@
 //! Parser for tool calls that a model writes as text. Works on a stream, however it is split.
+//!
+//! Written by hand: the text between calls must be passed on as soon as it cannot be part of a call, also when a tag is
+//! split over two parts. A parser combinator (`winnow`) starts a partial input again with each part, which is quadratic in
+//! the length of a call.
 
 mod json;
 mod tools;

@@ -107,7 +107,7 @@ fn required(object: &Map<String, Value>) -> Vec<String> {
     listed.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Whether the schema itself allows `null`.
+/// Returns whether the schema itself allows `null`.
 fn accepts_null(schema: &Value) -> bool {
     let Some(object) = schema.as_object() else { return schema == &Value::Bool(true) };
     let by_type = match object.get("type") {
@@ -154,7 +154,7 @@ fn add_null(schema: &mut Value) {
     *schema = Value::Object(outer);
 }
 
-/// Whether a strict endpoint accepts the schema.
+/// Returns whether a strict endpoint accepts the schema.
 fn is_strict(schema: &Value) -> bool {
     const REFUSED: [&str; 15] = [
         "oneOf",

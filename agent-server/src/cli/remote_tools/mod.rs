@@ -33,7 +33,7 @@ pub(super) fn own() -> Result<agent_core::tool::ToolRegistry, CliError> {
     Ok(tools)
 }
 
-/// What a build without MCP has in place of the tools.
+/// Replacement of the tools in a build without MCP.
 #[cfg(not(feature = "mcp"))]
 #[derive(Default)]
 pub(super) struct RemoteTools(agent_core::tool::ToolRegistry);

@@ -1,4 +1,4 @@
-//! What an agent does, for clients of a chat: as a line of its reasoning, and as data.
+//! Activity of an agent for clients of a chat: as a line of its reasoning, and as data.
 
 use agent_core::{interrupt::OpenQuestion, todo::Todo};
 use serde_json::{Value, json};

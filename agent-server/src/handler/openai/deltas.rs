@@ -228,7 +228,7 @@ impl AgentDeltas {
                     return Some(model(Delta::Restarted { attempt: 2, reason: "model_cut".to_owned() }));
                 }
                 ConversationEvent::ToolCall(index) => {
-                    // What was written before a call is not the answer.
+                    // Text before a call is not part of the answer.
                     self.text.clear();
                     let call = &self.conversation.calls()[index];
                     if self.tools.registry().tool(&call.name).is_none() {

@@ -10,7 +10,7 @@ use crate::error::{ApiError, Contract, Rejection};
 
 /// Name of the schema in the registry that checks answers.
 const ANSWER: &str = "answer";
-/// How often a model puts an answer into the form.
+/// Maximum number of model calls for one answer in the form.
 const ATTEMPTS: u32 = 2;
 
 /// The form of an answer, and the model that writes it.

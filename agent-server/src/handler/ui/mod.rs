@@ -34,7 +34,7 @@ use crate::{
 
 /// Header by which clients recognise the protocol.
 const PROTOCOL: &str = "x-vercel-ai-ui-message-stream";
-/// Who answers a question.
+/// Recorded author of answers.
 const ANSWERED_BY: &str = "a page";
 
 pub(super) fn docs() -> [RouteDoc; 2] {

@@ -21,7 +21,7 @@ use crate::{
     limits::Permit,
 };
 
-/// How a stream begins.
+/// First part of a stream.
 #[derive(Debug)]
 pub(super) enum UiStart {
     /// With a message of this id.

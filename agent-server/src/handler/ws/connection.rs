@@ -72,7 +72,8 @@ pub(super) async fn serve(
     }
 }
 
-/// Which questions a subscriber gets: of those asked before it connected, the open ones; after a resume, the open ones again.
+/// Selection of the questions for a subscriber: of those asked before it connected, the open ones; after a resume, the
+/// open ones again.
 #[derive(Debug, Default)]
 pub(super) struct QuestionFilter {
     /// The last event before the client connected.

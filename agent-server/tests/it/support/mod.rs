@@ -150,7 +150,7 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
-    /// `null` when it is no JSON.
+    /// `null` if it is not JSON.
     pub(crate) body: Value,
 }
 

@@ -52,7 +52,7 @@ pub(super) struct Opened {
 }
 
 impl Endpoint {
-    /// Whether questions of the server identify their call.
+    /// Returns whether questions of the server identify their call.
     pub(super) const fn tells_calls_apart(&self) -> bool {
         matches!(self, Self::Http { .. })
     }

@@ -3,7 +3,7 @@
 use super::calendar::YearPart;
 use super::english::ORDINALS;
 use super::ranges::{forwards, word_after};
-use super::{Cursor, Period, PeriodMention, Point};
+use super::{Calendar, Cursor, Period, PeriodMention, Point};
 
 /// Words between two periods that compare them.
 const BETWEEN: [&str; 14] = [
@@ -78,14 +78,26 @@ pub(super) fn compared(lower: &str, first: Point, second: Point) -> Option<Perio
             && between == "and"
             && !lead.ends_with("between")
             && !adjoin(first.period, second.period);
+        // "Is it better this quarter than last quarter", "이번 분기 평점이 지난 분기보다": other words are between the two.
+        let measured = measured_against(lower, first, second);
+        if let Some(word) = measured {
+            spans = vec![first.span, second.span, word];
+        }
+        let apart = apart || measured.is_some();
         if than.is_none() && !(ALSO.contains(&between.as_str()) && (before || after)) && !apart {
             return None;
         }
     }
     // Without years both are the latest ones, so their order in the message says nothing.
-    let in_order = first.period.from <= second.period.from || first.yearless != second.yearless;
-    let (earlier, later) = if in_order { forwards(first, second) } else { forwards(second, first) }
-        .unwrap_or((first.period, second.period));
+    let asked = measured_against(lower, first, second).is_some();
+    let in_order = first.period.from <= second.period.from || (first.yearless != second.yearless && !asked);
+    let (earlier, later) = match (asked, in_order) {
+        // "상반기가 작년 하반기보다": the one without a year is the latest one.
+        (true, true) => (first.period, second.period),
+        (true, false) => (second.period, first.period),
+        (false, true) => forwards(first, second).unwrap_or((first.period, second.period)),
+        (false, false) => forwards(second, first).unwrap_or((first.period, second.period)),
+    };
     if earlier.to >= later.from {
         return None;
     }
@@ -97,6 +109,55 @@ pub(super) fn compared(lower: &str, first: Point, second: Point) -> Option<Perio
         relative,
         spans,
         excluded: false,
+        without: None,
+        others: Vec::new(),
+    })
+}
+
+/// The word that measures the first period against the second one, wherever the two are in the sentence.
+fn measured_against(lower: &str, first: Point, second: Point) -> Option<(usize, usize)> {
+    let after =
+        ["보다", "에 비해", "에 비하면", "대비", "와 비교", "과 비교", "랑 비교", "이랑 비교", "하고 비교"];
+    let korean = word_after(lower, second.span.1, &after);
+    let before = lower[first.span.1..second.span.0].trim_end();
+    let before = ["the", "in", "of"].iter().fold(before, |text, word| {
+        text.strip_suffix(word).filter(|rest| rest.ends_with(' ')).map_or(text, str::trim_end)
+    });
+    let english =
+        ["than", "than in", "compared to", "compared with", "versus", "vs", "against", "relative to"];
+    let english = english.iter().find_map(|word| {
+        let rest = before.strip_suffix(word).filter(|rest| rest.ends_with([' ', ',']) || rest.is_empty())?;
+        let from = first.span.1 + rest.len();
+        Some((from, from + word.len()))
+    });
+    korean.or(english)
+}
+
+/// One period that the message compares with, without a second: `작년이랑 비교`, `compared with last year`. The later one is
+/// what follows it up to today.
+pub(super) fn against_alone(lower: &str, points: &[Point], calendar: Calendar) -> Option<PeriodMention> {
+    let &[only] = points else { return None };
+    let with = ["이랑", "랑", "와", "과", "하고", "에"];
+    let after = with.iter().find_map(|particle| {
+        let particle = word_after(lower, only.span.1, &[particle])?;
+        word_after(lower, particle.1, &["비교", "비해", "비하면", "대비", "차이", "달라"])
+    });
+    let after = after.or_else(|| word_after(lower, only.span.1, &["보다", "대비"]));
+    let lead = without_fillers(&lower[..only.span.0]);
+    let english = ["compare with", "compare to", "compare it with", "compare it to", "compare that with"];
+    let more = ["compare that to", "compared with", "compared to", "than", "than in", "versus", "vs"];
+    let before = english.iter().chain(&more).any(|word| lead.ends_with(word));
+    if after.is_none() && !before {
+        return None;
+    }
+    let later = only.period.to.tomorrow().ok().filter(|next| *next <= calendar.today)?;
+    Some(PeriodMention {
+        period: Period { from: later, to: calendar.today },
+        against: Some(only.period),
+        relative: true,
+        spans: std::iter::once(only.span).chain(after).collect(),
+        excluded: false,
+        without: None,
         others: Vec::new(),
     })
 }

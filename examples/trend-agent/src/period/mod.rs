@@ -4,6 +4,7 @@ mod calendar;
 mod comparison;
 mod english;
 mod korean;
+mod neighbour;
 mod ranges;
 
 use jiff::civil::Date;
@@ -31,6 +32,8 @@ pub struct PeriodMention {
     pub excluded: bool,
     /// The earlier of two periods that the message compares; `period` is the later one.
     pub against: Option<Period>,
+    /// A part of the period that the message excludes.
+    pub without: Option<Period>,
     /// Byte ranges of further periods of the message, which do not count.
     pub others: Vec<(usize, usize)>,
 }
@@ -61,6 +64,12 @@ impl Period {
     #[must_use]
     pub fn parse(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
         ranges::parse(lower, calendar)
+    }
+
+    /// Returns the period that a message (lower case) names by its place beside this one: `그 전 달`, `the quarter before`.
+    #[must_use]
+    pub fn neighbour(self, lower: &str) -> Option<PeriodMention> {
+        neighbour::parse(lower, self)
     }
 }
 

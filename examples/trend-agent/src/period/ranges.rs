@@ -3,7 +3,7 @@
 use jiff::ToSpan;
 
 use super::calendar::{Unit, back, shift};
-use super::comparison::{compared, same_part};
+use super::comparison::{against_alone, compared, same_part};
 use super::{Calendar, Cursor, Period, PeriodMention, Point, english, korean};
 use crate::text::{find, is_hangul};
 
@@ -12,11 +12,35 @@ const RECENT_MONTHS: i16 = 3;
 
 /// Reads the period of a message; see [`Period::parse`].
 pub(super) fn parse(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
-    let points = points(lower, calendar);
+    let mut points = points(lower, calendar);
+    let without = take_excluded(lower, &mut points, calendar);
     let mut mention = combine(lower, &points, calendar)?;
+    if let Some((point, word)) = without {
+        mention.without = Some(point.period);
+        mention.relative |= point.relative;
+        mention.spans.extend([point.span, word]);
+    }
     let unread = |span: &(usize, usize)| !mention.spans.iter().any(|read| read.0 < span.1 && span.0 < read.1);
     mention.others = points.iter().map(|point| point.span).filter(unread).collect();
     Some(mention)
+}
+
+/// Takes out the first point that the message excludes, if others are left ("올해 것 중 6월은 제외"). A point of a range stays.
+fn take_excluded(
+    lower: &str,
+    points: &mut Vec<Point>,
+    calendar: Calendar,
+) -> Option<(Point, (usize, usize))> {
+    let joined = |at: usize| {
+        let (Some(first), Some(second)) = (points.get(at), points.get(at + 1)) else { return false };
+        range(lower, *first, *second, calendar).is_some()
+    };
+    let found = (0..points.len()).find_map(|at| {
+        let alone = !joined(at) && !at.checked_sub(1).is_some_and(joined);
+        excluder(lower, points[at].span).filter(|_| alone && points.len() > 1).map(|word| (at, word))
+    });
+    let (at, word) = found?;
+    Some((points.remove(at), word))
 }
 
 /// The period that the first points make with the words around them.
@@ -29,17 +53,19 @@ fn combine(lower: &str, points: &[Point], calendar: Calendar) -> Option<PeriodMe
     {
         return Some(compared);
     }
+    if let Some(alone) = against_alone(lower, points, calendar) {
+        return Some(alone);
+    }
     if let Some(second) = points.get(1)
         && let Some(range) = range(lower, first, *second, calendar)
     {
         spans.push((first.span.0, second.span.1));
         spans.extend(word_before(before, &["between", "from"]));
-        spans.extend(word_after(lower, second.span.1, &["까지", "사이"]));
-        return Some(PeriodMention {
-            spans,
-            excluded: excluded(lower, (first.span.0, second.span.1)),
-            ..range
-        });
+        let last = word_after(lower, second.span.1, &["까지", "사이"]);
+        spans.extend(last);
+        let excluder = excluder(lower, (first.span.0, last.map_or(second.span.1, |word| word.1)));
+        spans.extend(excluder);
+        return Some(PeriodMention { spans, excluded: excluder.is_some(), ..range });
     }
     let Point { period, relative, span, .. } = first;
     // "Reviews from May" are those of May; "from May on" has no end.
@@ -51,7 +77,8 @@ fn combine(lower: &str, points: &[Point], calendar: Calendar) -> Option<PeriodMe
     let earlier = earlier.map(|to| Period { from: calendar.oldest.min(to), to });
     let later = period.to.checked_add(1.day()).ok();
     let later = later.map(|from| Period { from, to: calendar.today.max(from) });
-    let onwards = word_after(lower, span.1, &["onwards", "onward", "on "]);
+    let onwards =
+        word_after(lower, span.1, &["onwards", "onward"]).or_else(|| on_without_noun(lower, span.1));
     let from = word_before(before, &["from"]);
     let combined = if let Some(word) = word_before(before, &["since", "starting", "beginning"]).or(onwards) {
         spans.extend(from);
@@ -71,13 +98,24 @@ fn combine(lower: &str, points: &[Point], calendar: Calendar) -> Option<PeriodMe
     };
     let Some((period, word)) = combined else {
         spans.extend(from);
-        let excluded = excluded(lower, span);
-        return Some(PeriodMention { period, relative, spans, excluded, against: None, others: Vec::new() });
+        spans.extend(excluder(lower, span));
+        let excluded = excluder(lower, span).is_some();
+        return Some(PeriodMention {
+            period,
+            relative,
+            spans,
+            excluded,
+            against: None,
+            without: None,
+            others: Vec::new(),
+        });
     };
     spans.push(word);
     // What is left when the days before or after a day are excluded is a period again.
     let whole = (span.0.min(word.0), span.1.max(word.1));
-    let period = match excluded(lower, whole) {
+    let excluder = excluder(lower, whole);
+    spans.extend(excluder);
+    let period = match excluder.is_some() {
         true if period.from == calendar.oldest => {
             Period { from: period.to.checked_add(1.day()).ok()?, to: calendar.today.max(period.to) }
         }
@@ -95,6 +133,7 @@ fn combine(lower: &str, points: &[Point], calendar: Calendar) -> Option<PeriodMe
         spans,
         excluded: false,
         against: None,
+        without: None,
         others: Vec::new(),
     })
 }
@@ -174,6 +213,7 @@ fn range(lower: &str, first: Point, second: Point, calendar: Calendar) -> Option
         spans: Vec::new(),
         excluded: false,
         against: None,
+        without: None,
         others: Vec::new(),
     })
 }
@@ -212,15 +252,47 @@ fn recently(lower: &str, calendar: Calendar) -> Option<PeriodMention> {
         spans: vec![span],
         excluded: false,
         against: None,
+        without: None,
         others: Vec::new(),
     })
 }
 
-/// Whether the message excludes what is at `span`.
-fn excluded(lower: &str, span: (usize, usize)) -> bool {
+/// The `on` of "from May on": it ends its clause, or a preposition follows. Before a noun it means a place ("on social media").
+fn on_without_noun(lower: &str, at: usize) -> Option<(usize, usize)> {
+    let word = word_after(lower, at, &["on "]).map(|(from, to)| (from, to - 1));
+    let word = word.or_else(|| word_after(lower, at, &["on,", "on.", "on?", "on;", "on:", "on!"]))?;
+    let rest = lower[word.0 + 2..].trim_start();
+    let next = rest.find(|c: char| !c.is_ascii_alphabetic()).map_or(rest, |end| &rest[..end]);
+    let closes = rest.starts_with(|c: char| !c.is_alphanumeric())
+        || ["", "for", "of", "in", "and", "but", "please", "only", "about", "by", "with"].contains(&next);
+    closes.then_some((word.0, word.0 + 2))
+}
+
+/// The word with which the message excludes what is at `span`.
+fn excluder(lower: &str, span: (usize, usize)) -> Option<(usize, usize)> {
     let mut before = lower[..span.0].trim_end();
-    for filler in ["from", "in", "the", "everything", "anything", "reviews", "those", "ones", "written"] {
-        before = before.strip_suffix(filler).unwrap_or(before).trim_end();
+    let fillers = [
+        "between",
+        "from",
+        "in",
+        "the",
+        "everything",
+        "anything",
+        "reviews",
+        "those",
+        "ones",
+        "written",
+        "posted",
+        "what",
+        "that",
+        "which",
+        "was",
+        "were",
+        "is",
+        "are",
+    ];
+    while let Some(rest) = fillers.iter().find_map(|filler| before.strip_suffix(filler)) {
+        before = rest.trim_end();
     }
     let negated = [
         "except",
@@ -229,18 +301,26 @@ fn excluded(lower: &str, span: (usize, usize)) -> bool {
         "exclude",
         "without",
         "other than",
+        "apart from",
         "ignore",
         "ignoring",
+        "leave out",
+        "leaving out",
         "not",
         "skip",
+        "skipping",
+        "minus",
+        "omit",
     ]
     .iter()
-    .any(|word| word_before(before, &[word]).is_some());
-    let mut after = lower[span.1..].trim_start();
-    for particle in ["은", "는", "의", "에", "것", "리뷰", "후기", "을", "를"] {
-        after = after.strip_prefix(particle).unwrap_or(after).trim_start();
+    .find_map(|word| word_before(before, &[word]));
+    let mut at = span.1;
+    for particle in ["에", "것", "거", "리뷰", "후기", "은", "는", "의", "을", "를", "만"] {
+        at = word_after(lower, at, &[particle]).map_or(at, |word| word.1);
     }
-    negated || ["말고", "빼고", "빼줘", "제외"].iter().any(|word| after.starts_with(word))
+    negated.or_else(|| {
+        word_after(lower, at, &["말고", "빼고", "빼줘", "뺀", "빼면", "빼", "제외하고", "제외한", "제외"])
+    })
 }
 
 fn word_before(before: &str, words: &[&str]) -> Option<(usize, usize)> {

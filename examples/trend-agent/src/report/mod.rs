@@ -3,6 +3,7 @@
 mod advice;
 mod answer;
 mod korean;
+mod markup;
 mod understood;
 
 use std::fmt::Write as _;
@@ -67,7 +68,7 @@ pub fn frame(findings: &Findings, audience: Audience, report: &str) -> String {
             "> Written by a language model from {count} reviews of the demo data set; its figures and quotes were compared with the data. The reviews are invented and no evidence about real products."
         ),
     );
-    format!("{}\n{origin}\n\n{report}", opening(findings, Some(audience)))
+    format!("{}\n{origin}\n\n{}", opening(findings, Some(audience)), markup::without_html(report))
 }
 
 /// Why a model's report cannot be shown.
@@ -215,6 +216,10 @@ fn overview(findings: &Findings) -> String {
     );
     for finding in &findings.brands {
         let sentiment = &finding.sentiment;
+        if finding.reviews == 0 {
+            line(&mut out, &format!("| {} | 0 | – | 0 | 0 | 0 | – |", finding.brand.name(say.0)));
+            continue;
+        }
         let row = format!(
             "| {} | {} | {:.2} | {} | {} | {} | {:+.2} |",
             finding.brand.name(say.0),
@@ -315,6 +320,7 @@ fn sample_line(finding: &BrandFinding, say: Say) -> String {
                 Reason::OtherLanguage => say.of("다른 언어", "in the other language"),
                 Reason::OtherChannel => say.of("다른 판매처", "from other shops"),
                 Reason::OtherRating => say.of("다른 별점", "with other ratings"),
+                Reason::OtherOpinion => say.of("다른 의견", "with another opinion"),
                 Reason::OtherSentiment => say.of("다른 감성", "of other sentiment"),
             };
             say.of(&format!("{reason} {}건", dropped.count), &format!("{} {reason}", dropped.count))

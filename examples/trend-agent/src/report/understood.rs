@@ -4,7 +4,7 @@ use super::{Say, line, product_name};
 use crate::catalogue::Brand;
 use crate::period::Period;
 use crate::product_type::ProductType;
-use crate::request::{Question, Ratings, Request, Scope, Unread, known_brands};
+use crate::request::{Measure, Question, Ranked, Ratings, Request, Scope, Split, Unread, known_brands};
 use crate::review::{Language, newest_day, oldest_day};
 use crate::sentiment::Polarity;
 use crate::topics::Topic;
@@ -104,13 +104,25 @@ pub(super) fn parts(request: &Request) -> Vec<String> {
     if !request.excluded.topics.is_empty() {
         without.push(topics(&request.excluded.topics, say.0));
     }
+    if let Some(sentiment) = request.excluded.sentiment {
+        without.push(sentiment_name(sentiment, say));
+    }
+    if let Some(period) = request.excluded.period {
+        without.push(days(period, say));
+    }
     if !without.is_empty() {
         let without = without.join(", ");
         out.push(say.of(&format!("{without} 제외"), &format!("without {without}")));
     }
     if !request.topics.is_empty() {
-        let topics = topics(&request.topics, say.0);
+        let topics = wanted_topics(request, say.0);
         out.push(say.of(&format!("주제 {topics}"), &format!("about {topics}")));
+    }
+    if let Some(claim) = request.claim {
+        out.push(match claim {
+            Polarity::Positive => say.of("의견: 만족", "opinion: pleased"),
+            _ => say.of("의견: 불만", "opinion: a complaint"),
+        });
     }
     if let (Some(later), Some(earlier)) = (request.period, request.against) {
         let (earlier, later) = (days(earlier, say), days(later, say));
@@ -154,10 +166,25 @@ pub(super) fn parts(request: &Request) -> Vec<String> {
     if request.comparison {
         out.push(say.of("비교", "a comparison"));
     }
+    if let Some(split) = request.split {
+        out.push(match split {
+            Split::Channels => say.of("판매처끼리 비교", "shops compared"),
+            Split::Languages => say.of("리뷰의 언어끼리 비교", "languages of reviews compared"),
+        });
+    }
+    if let Some(listing) = request.listing {
+        out.push(
+            say.of(&format!("리뷰 {}건 보기", listing.count), &format!("{} reviews shown", listing.count)),
+        );
+    }
     if request.question != Question::Overview {
         out.push(
             say.of(&format!("질문: {}", question(request)), &format!("question: {}", question(request))),
         );
+    }
+    for also in &request.also {
+        let also = name(*also, say);
+        out.push(say.of(&format!("또한 {also}"), &format!("and {also}")));
     }
     out
 }
@@ -176,13 +203,44 @@ pub(super) fn sentiment_name(sentiment: Polarity, say: Say) -> String {
     }
 }
 
-pub(super) fn topics(topics: &[Topic], language: Language) -> String {
+/// The topics that are asked about; a topic of which parts are meant has their names.
+pub(super) fn wanted_topics(request: &Request, language: Language) -> String {
+    let names = request.topics.iter().map(|topic| {
+        let aspects = request.aspects_of(*topic);
+        let aspects = aspects.iter().map(|aspect| aspect.name(language)).collect::<Vec<_>>().join(", ");
+        if aspects.is_empty() { topic.name(language).to_owned() } else { aspects }
+    });
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn topics(topics: &[Topic], language: Language) -> String {
     topics.iter().map(|topic| topic.name(language)).collect::<Vec<_>>().join(", ")
 }
 
 fn question(request: &Request) -> String {
     let say = Say(request.language);
-    match request.question {
+    if let Some(ranking) = request.ranking {
+        let of = match ranking.of {
+            Ranked::Brands => say.of("브랜드", "brand"),
+            Ranked::Products => say.of("제품", "product"),
+        };
+        let what = match ranking.measure {
+            Measure::Reviews => say.of("리뷰 수", "number of reviews"),
+            Measure::Share => say.of("비율", "share"),
+            Measure::MeanRating => say.of("평균 평점", "mean rating"),
+        };
+        let (korean, english) =
+            if ranking.most { ("가장 높은", "highest") } else { ("가장 낮은", "lowest") };
+        return say.of(
+            &format!("{} {korean} {of}", super::korean::with(&what, "이", "가")),
+            &format!("which {of} has the {english} {what}"),
+        );
+    }
+    name(request.question, say)
+}
+
+fn name(question: Question, say: Say) -> String {
+    match question {
         Question::Overview => say.of("개요", "overview"),
         Question::Count => say.of("리뷰 수", "how many reviews"),
         Question::Share => say.of("비율", "which share"),
@@ -222,6 +280,9 @@ pub(super) fn gaps(request: &Request) -> Vec<String> {
         ));
     }
     let mut kinds: Vec<ProductType> = request.missing.iter().map(|missing| missing.product_type).collect();
+    if request.missing.is_empty() {
+        kinds.clone_from(&request.product_types);
+    }
     kinds.dedup();
     if request.scope == Scope::Unknown {
         for kind in kinds {

@@ -6,7 +6,7 @@ use crate::catalogue::Brand;
 use crate::message::Message;
 use crate::review::Language;
 use crate::sentiment::Polarity;
-use crate::text::is_hangul;
+use crate::text::{is_hangul, mentions};
 
 /// A kind of shop that a review was written in.
 #[derive(
@@ -126,8 +126,36 @@ pub(super) fn channels(message: &mut Message) -> (Vec<Channel>, bool) {
     (kept.collect(), !shops.is_empty())
 }
 
-/// Reads which sentiment a message asks for; nothing if it asks for both sides.
-pub(super) fn sentiment(message: &mut Message) -> Option<Polarity> {
+/// What the reviews of one subject are compared by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// Kinds of shops.
+    Channels,
+    /// Languages of the reviews.
+    Languages,
+}
+
+/// What a comparison is by, if it names two kinds of shops or both languages.
+pub(super) fn split(comparison: bool, channels: &[Channel], languages: ReviewLanguages) -> Option<Split> {
+    if !comparison {
+        return None;
+    }
+    if languages.both {
+        return Some(Split::Languages);
+    }
+    (channels.len() > 1).then_some(Split::Channels)
+}
+
+/// A sentiment that reviews must have, and one that they must not have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sentiments {
+    pub(super) wanted: Option<Polarity>,
+    pub(super) excluded: Option<Polarity>,
+}
+
+/// Reads which sentiment a message asks for, and which it excludes; nothing if it asks for both sides.
+pub(super) fn sentiment(message: &mut Message) -> Sentiments {
     let negative: &[&str] = &[
         "negative",
         "negatives",
@@ -156,6 +184,10 @@ pub(super) fn sentiment(message: &mut Message) -> Option<Polarity> {
         "나쁜 후기",
         "나쁜 점",
         "나쁜 평",
+        "나쁜 말",
+        "나쁜 얘기",
+        "나쁜 이야기",
+        "쓴소리",
         "안 좋은",
         "안좋은",
         "비판",
@@ -192,6 +224,10 @@ pub(super) fn sentiment(message: &mut Message) -> Option<Polarity> {
         "좋은 후기",
         "좋은 점",
         "좋은 평",
+        "좋은 말",
+        "좋은 얘기",
+        "좋은 이야기",
+        "좋은 소리",
         "좋아하",
         "만족",
     ];
@@ -206,28 +242,47 @@ pub(super) fn sentiment(message: &mut Message) -> Option<Polarity> {
     for (span, _) in &found {
         message.mark(*span);
     }
-    let named = message.with_exclusion(found);
-    let mut kinds: Vec<Polarity> = Vec::new();
-    for mention in &named {
-        let kind = match (mention.what, mention.excluded) {
-            (Polarity::Negative, true) => Polarity::Positive,
-            (Polarity::Positive, true) => Polarity::Negative,
-            (kind, _) => kind,
-        };
-        if !kinds.contains(&kind) {
-            kinds.push(kind);
+    let (mut kinds, mut excluded): (Vec<Polarity>, Vec<Polarity>) = (Vec::new(), Vec::new());
+    for mention in message.with_exclusion(found) {
+        let absent = mention.excluded || message.is_absent(mention.span);
+        let list = if absent { &mut excluded } else { &mut kinds };
+        if !list.contains(&mention.what) {
+            list.push(mention.what);
         }
+    }
+    excluded.retain(|kind| !kinds.contains(kind));
+    // Two of the three: the third one is left out.
+    let third = [Polarity::Positive, Polarity::Neutral, Polarity::Negative];
+    let third = third
+        .into_iter()
+        .find(|kind| !kinds.contains(kind))
+        .filter(|third| kinds.len() == 2 && (*third != Polarity::Neutral || excluded.contains(third)));
+    if third.is_some() {
+        return Sentiments { wanted: None, excluded: third };
     }
     // "장단점" and "pros and cons" are both sides.
     if message.take(&["장단점", "good and bad", "sentiment*", "감성", "호불호"]).is_some() || kinds.len() > 1
     {
-        return None;
+        return Sentiments::default();
     }
-    kinds.first().copied()
+    // "부정 말고 긍정": what is wanted leaves nothing to exclude.
+    let wanted = kinds.first().copied();
+    Sentiments { wanted, excluded: excluded.first().copied().filter(|_| wanted.is_none()) }
 }
 
-/// Reads the language of the reviews that a message asks for; nothing if it names both.
-pub(super) fn review_language(message: &mut Message) -> Option<Language> {
+/// The languages of reviews that a message names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ReviewLanguages {
+    /// Only reviews in this language.
+    pub(super) only: Option<Language>,
+    /// Whether it names both.
+    pub(super) both: bool,
+    /// Whether it names the origin of reviewers, which the data only has as the language of the review.
+    pub(super) origin: bool,
+}
+
+/// Reads the language of the reviews that a message asks for.
+pub(super) fn review_language(message: &mut Message) -> ReviewLanguages {
     let korean: &[&str] = &[
         "korean reviews",
         "korean review",
@@ -297,20 +352,26 @@ pub(super) fn review_language(message: &mut Message) -> Option<Language> {
         "한국어랑 영어",
         "영어랑 한국어",
     ];
-    if message.says(&both) {
-        return None;
+    let lower = message.lower().to_owned();
+    let koreans = ["koreans", "한국인", "한국 사람", "내국인", "korean buyers", "korean customers"];
+    let others = ["foreign*", "international*", "non-korean*", "외국인", "외국 사람", "해외 사람"];
+    let origins = mentions(&lower, &koreans) && message.says(&others) && message.says(&koreans);
+    if origins || message.says(&both) {
+        return ReviewLanguages { only: None, both: true, origin: origins };
     }
     let named = message.with_exclusion(found);
     let wanted = |language| named.iter().any(|mention| mention.what == language && !mention.excluded);
     let excluded = |language| named.iter().any(|mention| mention.what == language && mention.excluded);
-    match (wanted(Language::Korean), wanted(Language::English)) {
+    let both = wanted(Language::Korean) && wanted(Language::English);
+    let only = match (wanted(Language::Korean), wanted(Language::English)) {
         (true, false) => Some(Language::Korean),
         (false, true) => Some(Language::English),
         (true, true) => None,
         (false, false) if excluded(Language::Korean) => Some(Language::English),
         (false, false) if excluded(Language::English) => Some(Language::Korean),
         (false, false) => None,
-    }
+    };
+    ReviewLanguages { only, both, origin: false }
 }
 
 /// Reads the language that a message asks the answer to be in.

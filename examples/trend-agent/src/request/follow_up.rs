@@ -21,10 +21,59 @@ pub(super) struct FollowUp {
     widens: bool,
     /// "compare … with".
     compares: bool,
+    /// "shorter", "in English": another form of the same report.
+    reforms: bool,
 }
 
-/// Reads the words; `subject` is whether the message names one.
-pub(super) fn read(message: &mut Message, subject: bool) -> FollowUp {
+/// Words for a form of the report that the built-in analyst doesn't have.
+const FORMS: [&str; 30] = [
+    "shorter",
+    "briefer",
+    "more briefly",
+    "more concise",
+    "longer version",
+    "make it longer",
+    "more detail*",
+    "in a table",
+    "as a table",
+    "bullet points",
+    "simpler",
+    "one sentence",
+    "one line",
+    "more formal",
+    "as an email",
+    "더 짧게",
+    "좀 짧게",
+    "더 길게",
+    "더 자세히",
+    "더 자세하게",
+    "더 간단히",
+    "더 간단하게",
+    "더 쉽게",
+    "한 줄로",
+    "한 문장으로",
+    "표로",
+    "이메일로",
+    "글머리",
+    "존댓말로",
+    "반말로",
+];
+
+/// The words for a form of the report that cannot be given.
+pub(super) fn forms(message: &mut Message) -> Vec<String> {
+    let found = message.places(&FORMS);
+    let lower = message.lower().to_owned();
+    found
+        .into_iter()
+        .map(|span| {
+            message.mark(span);
+            lower[span.0..span.1].to_owned()
+        })
+        .collect()
+}
+
+/// Reads the words; `subject` is whether the message names one, `reforms` whether it asks for another form of a report.
+pub(super) fn read(message: &mut Message, subject: bool, reforms: bool) -> FollowUp {
     let translates = message.says(&["translat*", "번역"]);
     let refers = message.says(&[
         "that report",
@@ -38,7 +87,6 @@ pub(super) fn read(message: &mut Message, subject: bool) -> FollowUp {
         "same",
         "now for",
         "this time",
-        "shorter",
         "only the",
         "just the",
         "그 보고서",
@@ -99,6 +147,7 @@ pub(super) fn read(message: &mut Message, subject: bool) -> FollowUp {
         "compare that",
         "compare them",
         "compare with",
+        "하고 비교",
         "이랑 비교",
         "랑 비교",
         "와 비교",
@@ -128,7 +177,7 @@ pub(super) fn read(message: &mut Message, subject: bool) -> FollowUp {
     ] {
         message.says(&[word]);
     }
-    FollowUp { refers, instead, adds, translates, widens, compares }
+    FollowUp { refers, instead, adds, translates, widens, compares, reforms }
 }
 
 impl FollowUp {
@@ -143,6 +192,8 @@ impl FollowUp {
             || self.instead
             || self.adds
             || self.widens
+            || self.reforms
+            || self.compares
             || subjects.excludes()
             || request.has_condition()
     }
@@ -176,12 +227,17 @@ impl FollowUp {
                 && !subjects.types.is_empty()
             {
                 // "and the sunscreens?": another kind of product of the same brands.
-                if previous.scope == Scope::All || !previous.product_types.is_empty() {
+                if previous.scope == Scope::All || previous.is_implied_by_types() {
                     Vec::new()
                 } else {
                     previous.brands.clone()
                 }
             } else {
+                // "What about Anua?": the same kind of product of another brand.
+                if self.instead && subjects.types.is_empty() && subjects.products.is_empty() && !subjects.all
+                {
+                    request.product_types.clone_from(&previous.product_types);
+                }
                 named
             }
         } else {
@@ -214,26 +270,44 @@ impl FollowUp {
         if !self.widens {
             if request.topics.is_empty() {
                 request.topics.clone_from(&previous.topics);
+                request.aspects.clone_from(&previous.aspects);
+                request.claim = request.claim.or(previous.claim);
                 request.fault |= previous.fault;
             }
             let excluded = &request.excluded.topics;
             request.topics.retain(|topic| !excluded.contains(topic));
-            if request.period.is_none() {
+            if request.period.is_none() && request.excluded.period.is_none() {
                 (request.period, request.today) = (previous.period, previous.today);
                 request.against = previous.against;
+                request.excluded.period = previous.excluded.period;
+            } else if self.compares
+                && let (Some(own), Some(before)) = (request.against.or(request.period), previous.period)
+                && (own.to < before.from || before.to < own.from)
+            {
+                // "작년이랑 비교해줘": what the previous request was about is compared with it.
+                let (earlier, later) = if own.to < before.from { (own, before) } else { (before, own) };
+                (request.against, request.period) = (Some(earlier), Some(later));
+                request.today = request.today.or(previous.today);
             }
             request.ratings = request.ratings.or(previous.ratings);
-            request.sentiment = request.sentiment.or(previous.sentiment);
+            if request.sentiment.is_none() && request.excluded.sentiment.is_none() {
+                request.sentiment = previous.sentiment;
+                request.excluded.sentiment = previous.excluded.sentiment;
+            }
             request.review_language = request.review_language.or(previous.review_language);
             if request.channels.is_empty() {
                 request.channels.clone_from(&previous.channels);
             }
+            request.split = request.split.or(previous.split);
         }
         if request.question == Question::Overview {
             let rewritten =
                 self.refers && previous.question.is_for_a_number() && request.audience != previous.audience;
             if !rewritten {
                 request.question = previous.question;
+                request.ranking = previous.ranking;
+                request.anyone = previous.anyone;
+                request.also.clone_from(&previous.also);
             }
         }
         request.comparison |= previous.comparison;
@@ -261,5 +335,15 @@ impl Request {
             || !self.gaps.is_empty()
             || self.question != Question::Overview
             || self.comparison
+            || self.listing.is_some()
+    }
+
+    /// Whether the brands are all those with a product of the kinds that were asked for, so that none was named.
+    fn is_implied_by_types(&self) -> bool {
+        !self.product_types.is_empty()
+            && Brand::ALL.into_iter().all(|brand| {
+                let has = self.product_types.iter().any(|kind| kind.in_brand(brand));
+                !has || self.brands.contains(&brand) || self.excluded.brands.contains(&brand)
+            })
     }
 }

@@ -1,10 +1,15 @@
 //! What a message asks for, as one structure. Pure, and bounded whatever comes in.
 
+mod claim;
+mod fault;
 mod filters;
 mod follow_up;
 mod gap;
+mod listing;
 mod question;
+mod ranking;
 mod rating;
+mod scope;
 mod spelling;
 mod subject;
 mod unknown;
@@ -13,8 +18,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::audience::Audience;
-use super::catalogue::{Brand, Product};
-use super::collect::Reason;
+use super::catalogue::Brand;
 use super::message::{Message, read_part};
 use super::period::{Calendar, Period};
 use super::product_type::ProductType;
@@ -23,7 +27,15 @@ use super::sentiment::Polarity;
 use super::topics::Topic;
 use super::words::topic_words;
 
-pub use self::{filters::Channel, gap::Gap, question::Question, rating::Ratings, subject::Excluded};
+pub use self::{
+    filters::{Channel, Split},
+    gap::Gap,
+    listing::{LISTED, Listing},
+    question::Question,
+    ranking::{Measure, Ranked, Ranking},
+    rating::Ratings,
+    subject::Excluded,
+};
 
 /// At most this many characters of a message are read; the rest is left and [`Request::cut`] is set.
 pub const MESSAGE_CHARS: usize = 4_000;
@@ -140,6 +152,27 @@ pub struct Request {
     /// Why a model's reading of the message was not used.
     #[serde(default)]
     pub unread: Option<Unread>,
+    /// Keys of the parts of `topics` that are meant; see [`Aspect`](crate::aspect::Aspect). A topic without one is meant as a whole.
+    #[serde(default)]
+    pub aspects: Vec<String>,
+    /// The opinion on `topics` that the message states: the reviews that hold it are counted, or whether they do is asked.
+    #[serde(default)]
+    pub claim: Option<Polarity>,
+    /// Whether the question is if any review agrees.
+    #[serde(default)]
+    pub anyone: bool,
+    /// The superlative that is asked for.
+    #[serde(default)]
+    pub ranking: Option<Ranking>,
+    /// What the reviews are compared by.
+    #[serde(default)]
+    pub split: Option<Split>,
+    /// Further numbers that are asked for.
+    #[serde(default)]
+    pub also: Vec<Question>,
+    /// Reviews to show word for word.
+    #[serde(default)]
+    pub listing: Option<Listing>,
 }
 
 impl Request {
@@ -184,39 +217,85 @@ impl Request {
         let mut text = Message::new(read);
         let subjects = subject::read(&mut text);
         let subjects = subjects.sorted();
-        let period = Period::parse(text.lower(), Calendar { today, oldest: oldest_day() });
+        let (listing, days) = listing::read(&mut text);
+        let beside = previous.and_then(|previous| previous.period).and_then(|period| period.neighbour(&days));
+        let period = beside.or_else(|| Period::parse(&days, Calendar { today, oldest: oldest_day() }));
         for span in period.iter().flat_map(|mention| &mention.spans) {
             text.mark(*span);
         }
-        let excluded_days = period.as_ref().filter(|mention| mention.excluded);
-        let excluded_days =
-            excluded_days.map(|mention| format!("− {} ~ {}", mention.period.from, mention.period.to));
+        let excluded_days = period
+            .as_ref()
+            .and_then(|mention| if mention.excluded { Some(mention.period) } else { mention.without });
         let others = period.iter().flat_map(|mention| &mention.others);
         let other_days: Vec<String> =
             others.map(|span| text.lower()[span.0..span.1].trim().to_owned()).collect();
         let period = period.filter(|mention| !mention.excluded);
         let ratings = rating::read(&mut text);
-        let review_language = filters::review_language(&mut text);
+        let languages = filters::review_language(&mut text);
         let asked_language = filters::asked_language(&mut text);
         let (channels, single_shop) = filters::channels(&mut text);
         let mut gaps = gap::read(&mut text);
         if single_shop {
             gaps.push(Gap::Shops);
         }
-        let (topics, excluded_topics) = topics(&mut text);
+        let masked = text.masked();
+        let (topics, excluded_topics, places) = topics(&mut text);
+        let named = claim::Named { places, masked };
         let audience = audience(&mut text);
-        let follow = follow_up::read(&mut text, subjects.named());
-        let mut asked = question::read(&mut text, !topics.is_empty());
-        let sentiment = filters::sentiment(&mut text);
+        let forms = follow_up::forms(&mut text);
+        let reforms = asked_language.is_some() || !forms.is_empty();
+        let follow = follow_up::read(&mut text, subjects.named(), reforms);
+        let before = text.clone();
+        let several = subjects.brands.len().max(subjects.products.len()) > 1;
+        let mut asked = question::read(&mut text, !topics.is_empty(), several);
+        let ranking = ranking::read(
+            &mut text,
+            asked.question,
+            ranking::Named {
+                one_brand: subjects.brands.len() == 1,
+                typed: !subjects.types.is_empty(),
+                rated: ratings.is_some(),
+            },
+        );
+        if let Some(ranking) = ranking {
+            asked.question = ranking.question();
+            asked.also.clear();
+        }
+        let aspects = claim::aspects(&named, &topics);
+        let claim = claim::read(&mut text, &named, &topics, asked.question, ranking.is_some());
+        let mut sentiments = filters::sentiment(&mut text);
+        if ranking.is_some() {
+            // "The most negative reviews": the question has read the word.
+            sentiments = filters::sentiment(&mut before.clone());
+        }
+        if claim.takes_sentiment {
+            sentiments = filters::Sentiments::default();
+        }
         if asked.question == Question::Overview
-            && sentiment.is_some()
+            && sentiments.wanted.is_some()
             && text.says(&["what", "뭐", "뭔", "무엇", "무슨", "어떤 것", "어떤 게"])
         {
             asked.question = Question::Reasons;
         }
-        let unknown = unknown::brands(&mut text, read);
+        let split = filters::split(asked.comparison, &channels, languages);
+        if split.is_some() && languages.origin {
+            gaps.push(Gap::Region);
+        }
+        let total = asked.question == Question::Count
+            && text.says(&[
+                "in total",
+                "in all",
+                "altogether",
+                "overall",
+                "total",
+                "총",
+                "전체",
+                "전부",
+                "모두",
+            ]);
+        let unknown = unknown::brands(&mut text, read, &subjects.strangers, subjects.named());
         let mut ignored = unknown::ignored(&text);
-        ignored.extend(excluded_days.into_iter().chain(other_days));
+        ignored.extend(other_days.into_iter().chain(forms));
         ignored.dedup();
         let language = asked_language.unwrap_or_else(|| filters::language_of(text.lower()));
         let mut request = Self {
@@ -239,10 +318,12 @@ impl Request {
                     .collect(),
                 product_types: subjects.excluded_types.clone(),
                 topics: excluded_topics,
+                sentiment: sentiments.excluded,
+                period: excluded_days,
             },
             ratings,
-            sentiment,
-            review_language,
+            sentiment: sentiments.wanted,
+            review_language: languages.only,
             channels,
             question: asked.question,
             fault: asked.fault,
@@ -255,10 +336,19 @@ impl Request {
             follows: false,
             against: period.as_ref().and_then(|mention| mention.against),
             unread: None,
+            aspects,
+            claim: claim.side,
+            anyone: claim.anyone,
+            ranking,
+            split,
+            also: asked.also,
+            listing,
         };
         let mut brands = subjects.brands.clone();
         // Brands that are excluded and no others: everything else is meant, unless it changes an earlier request.
-        let all = subjects.all || (brands.is_empty() && subjects.excludes());
+        let all = subjects.all
+            || (brands.is_empty() && subjects.excludes())
+            || (!subjects.named() && request.unknown.is_empty() && (ranking.is_some() || total));
         if let Some(previous) = previous
             && follow.applies(&subjects, &request)
         {
@@ -268,8 +358,14 @@ impl Request {
             request.settle(brands, all);
         }
         // What is compared are the periods, unless there are several subjects.
-        if request.against.is_some() && request.brands.len() + request.products.len() < 2 {
+        if (request.against.is_some() || request.split.is_some())
+            && request.brands.len() + request.products.len() < 2
+        {
             request.comparison = false;
+        }
+        // The brands of one brand cannot be ranked.
+        if let Some(ranking) = request.ranking.as_mut().filter(|_| request.brands.len() == 1) {
+            ranking.of = Ranked::Products;
         }
         request
     }
@@ -288,87 +384,6 @@ impl Request {
         request.settle(other.brands, other.scope == Scope::All);
         Some(request)
     }
-
-    /// Returns why reviews that a number is asked for were left out: the condition that the number measures. The reviews left
-    /// out for it and those kept are the base of a share.
-    #[must_use]
-    pub fn measured(&self) -> Option<Reason> {
-        if self.sentiment.is_some() {
-            Some(Reason::OtherSentiment)
-        } else if !self.topics.is_empty() {
-            Some(Reason::OffTopic)
-        } else if self.ratings.is_some() {
-            Some(Reason::OtherRating)
-        } else if !self.channels.is_empty() {
-            Some(Reason::OtherChannel)
-        } else {
-            self.review_language.map(|_| Reason::OtherLanguage)
-        }
-    }
-
-    /// Returns whether there is something to analyse.
-    #[must_use]
-    pub fn has_subject(&self) -> bool {
-        !self.brands.is_empty()
-    }
-
-    /// Returns whether a product is meant.
-    #[must_use]
-    pub fn means(&self, product: &Product) -> bool {
-        // A request may name a product of one brand and the whole of another.
-        let narrowed = self
-            .products
-            .iter()
-            .any(|name| Product::find(name).is_some_and(|own| own.brand == product.brand));
-        let named = self.products.iter().any(|name| name == product.english);
-        let excluded = self.excluded.products.iter().any(|name| name == product.english)
-            || product.is_one_of(&self.excluded.product_types);
-        let kind = self.product_types.is_empty() || product.is_one_of(&self.product_types);
-        !excluded && (named || (!narrowed && kind))
-    }
-
-    /// Decides what to analyse: brands named, implied by products, or with products of the kinds named.
-    pub(crate) fn settle(&mut self, named: Vec<Brand>, all: bool) {
-        let implied =
-            self.products.iter().filter_map(|name| Product::find(name)).map(|product| product.brand);
-        let mut brands: Vec<Brand> = named.into_iter().chain(implied).collect();
-        let explicit = !brands.is_empty();
-        let typed = !self.product_types.is_empty();
-        if !explicit && (all || typed) {
-            brands = Brand::ALL.to_vec();
-        }
-        brands.retain(|brand| !self.excluded.brands.contains(brand));
-        brands.sort_unstable();
-        brands.dedup();
-        self.missing.clear();
-        if typed {
-            let has = |brand: Brand, kinds: &[ProductType]| kinds.iter().any(|kind| kind.in_brand(brand));
-            if explicit {
-                self.missing = brands
-                    .iter()
-                    .flat_map(|brand| {
-                        self.product_types.iter().map(|kind| Missing { brand: *brand, product_type: *kind })
-                    })
-                    .filter(|missing| !missing.product_type.in_brand(missing.brand))
-                    .collect();
-            }
-            let products = &self.products;
-            let by_name = |brand: Brand| {
-                products.iter().any(|name| Product::find(name).is_some_and(|own| own.brand == brand))
-            };
-            brands.retain(|brand| has(*brand, &self.product_types) || by_name(*brand));
-        } else if !self.absent.is_empty() && self.products.is_empty() {
-            brands.clear();
-        }
-        self.scope = if !brands.is_empty() {
-            if !explicit && !typed { Scope::All } else { Scope::Named }
-        } else if !self.unknown.is_empty() || !self.absent.is_empty() || explicit || typed {
-            Scope::Unknown
-        } else {
-            Scope::Open
-        };
-        self.brands = brands;
-    }
 }
 
 /// The known brands, both names of each, the one of `language` first.
@@ -383,7 +398,7 @@ pub fn known_brands(language: Language) -> String {
     names.join(", ")
 }
 
-fn topics(message: &mut Message) -> (Vec<Topic>, Vec<Topic>) {
+fn topics(message: &mut Message) -> (Vec<Topic>, Vec<Topic>, Vec<((usize, usize), Topic)>) {
     let mut places: Vec<_> = Topic::ALL
         .into_iter()
         .flat_map(|topic| {
@@ -396,10 +411,22 @@ fn topics(message: &mut Message) -> (Vec<Topic>, Vec<Topic>) {
     }
     let (mut wanted, mut excluded) = (Vec::new(), Vec::new());
     // "No white cast", "자극 없이": what is not wanted is a fault, so its absence is asked about.
-    let faults: Vec<bool> =
-        places.iter().map(|(span, _)| question::is_fault(&message.lower()[span.0..span.1])).collect();
-    for (mention, fault) in message.with_exclusion(places).into_iter().zip(faults) {
-        let listed = mention.excluded && !(fault && question::wants_absence(message.lower()));
+    let read = places.clone();
+    let lower = message.lower().to_owned();
+    for mention in message.with_exclusion(places) {
+        let word = &lower[mention.span.0..mention.span.1];
+        let fault = fault::is_fault(word) && fault::wants_absence(&lower);
+        // "Not moisturizing" denies a quality; "not the price" excludes a subject.
+        let before = lower[..mention.span.0].trim_end();
+        let no = ["not", "n't", "no", "not too", "not very"].iter().any(|no| before.ends_with(no));
+        // "Has no effect" asserts as well.
+        let verb = before.strip_suffix(" no").and_then(|rest| rest.split_whitespace().next_back());
+        let verbs = [
+            "has", "have", "had", "see", "saw", "feel", "felt", "leaves", "left", "with", "is", "was",
+            "makes",
+        ];
+        let denied = (fault::is_quality(word) && no) || verb.is_some_and(|verb| verbs.contains(&verb));
+        let listed = mention.excluded && !fault && !denied;
         let mention = crate::message::Mention { excluded: listed, ..mention };
         let list = if mention.excluded { &mut excluded } else { &mut wanted };
         if !list.contains(&mention.what) {
@@ -409,7 +436,7 @@ fn topics(message: &mut Message) -> (Vec<Topic>, Vec<Topic>) {
     wanted.sort_unstable();
     excluded.sort_unstable();
     excluded.retain(|topic| !wanted.contains(topic));
-    (wanted, excluded)
+    (wanted, excluded, read)
 }
 
 fn audience(message: &mut Message) -> Option<Audience> {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::fault::{names_fault, wants_absence};
 use crate::message::Message;
 
 /// The kind of question.
@@ -64,65 +65,109 @@ impl Question {
 }
 
 /// A question as it was read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) question: Question,
     /// Whether the quality asked about is a fault ("sticky"): more of it is worse.
     pub(super) fault: bool,
     pub(super) comparison: bool,
+    /// Further numbers that are asked for.
+    pub(super) also: Vec<Question>,
 }
 
-/// Words for qualities of which more is worse.
-const FAULTS: [&str; 43] = [
-    "stick*",
-    "tacky",
-    "greas*",
-    "oily",
-    "oili*",
-    "dry",
-    "dries",
-    "drying",
-    "dryer",
-    "drier",
-    "irritat*",
-    "sting*",
-    "burn*",
-    "breakout*",
-    "break out",
-    "expensive",
-    "pricey",
-    "overpriced",
-    "white cast",
-    "pilling",
-    "pills",
-    "leak*",
-    "heavy",
-    "heavier",
-    "shiny",
-    "shine",
-    "side effect*",
-    "끈적",
-    "건조하",
-    "건조한",
-    "자극",
-    "트러블",
-    "따가",
-    "따갑",
-    "비싸",
-    "비싼",
-    "번들",
-    "백탁",
-    "밀림",
-    "밀리",
-    "부작용",
-    "무거",
-    "무겁",
+/// Words that ask for a share.
+const SHARE: [&str; 16] = [
+    "what percent*",
+    "percent*",
+    "which percentage",
+    "what share",
+    "share of",
+    "proportion",
+    "what fraction",
+    "비율",
+    "비중",
+    "몇 %",
+    "몇%",
+    "몇 퍼센트",
+    "몇퍼센트",
+    "몇 프로",
+    "몇프로",
+    "퍼센트",
 ];
 
-/// Reads the question. Runs after the filters, so that their words are understood already.
-pub(super) fn read(message: &mut Message, topics: bool) -> Asked {
+/// Words that ask for a number of reviews.
+const COUNT: [&str; 22] = [
+    "how many",
+    "number of",
+    "count",
+    "count of",
+    "total of",
+    "몇 건",
+    "몇건",
+    "몇 개",
+    "몇개",
+    "몇 명",
+    "몇명",
+    "개수",
+    "갯수",
+    "건수",
+    "리뷰 수",
+    "후기 수",
+    "몇 번",
+    "총 몇",
+    "얼마나 많",
+    "how often",
+    "얼마나 자주",
+    "리뷰 갯수",
+];
+
+/// Words that ask for the mean rating.
+const RATING: [&str; 39] = [
+    "average rating",
+    "mean rating",
+    "average score",
+    "mean score",
+    "average star*",
+    "평균 평점",
+    "평균 별점",
+    "평균 점수",
+    "평점은",
+    "평점이 몇",
+    "평점 몇",
+    "평점이 어떻",
+    "평점 알려",
+    "별점은",
+    "별점이 몇",
+    "별점 평균",
+    "평점 평균",
+    "몇 점",
+    "몇점",
+    "what rating",
+    "what is the rating",
+    "what's the rating",
+    "overall rating",
+    "how is it rated",
+    "the rating of",
+    "평균은",
+    "평균도",
+    "평균이",
+    "평균 알려",
+    "평균?",
+    "랑 평균",
+    "와 평균",
+    "과 평균",
+    "하고 평균",
+    "the average",
+    "and average",
+    "and mean",
+    "its average",
+    "their average",
+];
+
+/// Reads the question; `several` is whether the message names several brands or products. Runs after the filters, so that their words are understood already.
+pub(super) fn read(message: &mut Message, topics: bool, several: bool) -> Asked {
     let lower = message.lower().to_owned();
-    let fault = crate::text::mentions(&lower, &FAULTS);
+    let fault = names_fault(&lower);
     let comparison = message.says(&[
         "compar*",
         "vs",
@@ -131,17 +176,23 @@ pub(super) fn read(message: &mut Message, topics: bool) -> Asked {
         "against",
         "difference between",
         "differ*",
+        "disagree*",
+        "agree",
         "비교",
         "차이",
         "대결",
         "head to head",
     ]);
+    // "Does it last longer than the other": only with two subjects, or it compares periods.
+    let comparison = comparison || (several && message.says(&["than", "보다"]));
     let less = wants_absence(&lower)
         | message.says(&[
             "less",
             "least",
             "덜 ",
             "덜한",
+            "덜해",
+            "덜하",
             "가장 적",
             "제일 적",
             "가장 안",
@@ -152,80 +203,20 @@ pub(super) fn read(message: &mut Message, topics: bool) -> Asked {
             "적은 건",
         ]);
     let question = kind(message, fault, less, topics, comparison);
-    Asked { question, fault, comparison }
-}
-
-/// Whether a word names a fault.
-pub(super) fn is_fault(word: &str) -> bool {
-    FAULTS.iter().any(|fault| word.starts_with(fault.trim_end_matches('*')))
-}
-
-/// Whether a message (lower case) asks for the absence of a fault: "not sticky", "자극 없는", "끈적이지 않은".
-pub(super) fn wants_absence(lower: &str) -> bool {
-    let english =
-        FAULTS.iter().filter(|fault| fault.is_ascii()).flat_map(|fault| crate::text::find(lower, fault));
-    let english = english.into_iter().any(|(from, _)| {
-        let before = lower[..from].trim_end_matches([' ', '-']);
-        ["not", "no", "non", "without", "never", "n't", "not too", "less"]
-            .iter()
-            .any(|word| before.ends_with(word))
-    });
-    let korean =
-        FAULTS.iter().filter(|fault| !fault.is_ascii()).flat_map(|fault| crate::text::find(lower, fault));
-    let korean = korean.into_iter().any(|(from, to)| {
-        let after = crate::text::head(&lower[to..], 10);
-        let absent = ["지 않", "없는", "없이", "적은", "덜한"].iter().any(|word| after.contains(word));
-        absent || lower[..from].ends_with(" 안 ") || lower[..from].ends_with("덜 ")
-    });
-    english || korean
+    // "개수랑 평균": a second number.
+    let numbers = [(Question::Share, &SHARE[..]), (Question::Count, &COUNT), (Question::MeanRating, &RATING)];
+    let also = numbers
+        .into_iter()
+        .filter(|(other, words)| question.is_for_a_number() && *other != question && message.says(words));
+    let also = also.map(|(other, _)| other).collect();
+    Asked { question, fault, comparison, also }
 }
 
 fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison: bool) -> Question {
-    let share: &[&str] = &[
-        "what percent*",
-        "percent*",
-        "which percentage",
-        "what share",
-        "share of",
-        "proportion",
-        "what fraction",
-        "비율",
-        "비중",
-        "몇 %",
-        "몇%",
-        "몇 퍼센트",
-        "몇퍼센트",
-        "몇 프로",
-        "몇프로",
-        "퍼센트",
-    ];
-    if message.says(share) {
+    if message.says(&SHARE) {
         return Question::Share;
     }
-    let count: &[&str] = &[
-        "how many",
-        "number of",
-        "count",
-        "count of",
-        "total of",
-        "몇 건",
-        "몇건",
-        "몇 개",
-        "몇개",
-        "몇 명",
-        "몇명",
-        "개수",
-        "갯수",
-        "건수",
-        "리뷰 수",
-        "후기 수",
-        "몇 번",
-        "총 몇",
-        "얼마나 많",
-        "how often",
-        "얼마나 자주",
-    ];
-    if message.says(count) {
+    if message.says(&COUNT) {
         return Question::Count;
     }
     let change: &[&str] = &[
@@ -264,34 +255,7 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
     }
     let superlative = message
         .says(&["가장", "제일", "최고", "최저", "most", "best", "worst", "highest", "lowest", "top", "최악"]);
-    let rating: &[&str] = &[
-        "average rating",
-        "mean rating",
-        "average score",
-        "mean score",
-        "average star*",
-        "평균 평점",
-        "평균 별점",
-        "평균 점수",
-        "평점은",
-        "평점이 몇",
-        "평점 몇",
-        "평점이 어떻",
-        "평점 알려",
-        "별점은",
-        "별점이 몇",
-        "별점 평균",
-        "평점 평균",
-        "몇 점",
-        "몇점",
-        "what rating",
-        "what is the rating",
-        "what's the rating",
-        "overall rating",
-        "how is it rated",
-        "the rating of",
-    ];
-    if !superlative && message.says(rating) {
+    if !superlative && message.says(&RATING) {
         return Question::MeanRating;
     }
     let worst: &[&str] = &[
@@ -442,7 +406,9 @@ fn asks_whether(message: &mut Message) -> bool {
         auxiliary.contains(&&part[..end])
     };
     let english = lower.contains('?') && lower.split([':', ',', ';', '.']).any(first);
-    let text = lower.trim_end_matches(['?', '!', '.', ' ']);
+    // "별로라는 사람 없어? 라네즈": the question may come first.
+    let asked = lower.rsplit_once('?').map_or(lower.as_str(), |(asked, _)| asked);
+    let text = asked.trim_end_matches(['?', '!', '.', ' ']);
     let korean = [
         "나요",
         "가요",
@@ -461,6 +427,12 @@ fn asks_whether(message: &mut Message) -> bool {
         "어떤지",
         "있어",
         "있어요",
+        "계세요",
+        "계신가",
+        "계시나",
+        "있으세요",
+        "없어",
+        "없어요",
         "되나",
         "돼",
         "순해",
@@ -475,7 +447,7 @@ fn asks_whether(message: &mut Message) -> bool {
     let ends = korean.iter().any(|end| text.ends_with(end));
     english
         || (ends
-            && (lower.ends_with('?')
+            && (lower.contains('?')
                 || text.ends_with("나요")
                 || text.ends_with("가요")
                 || text.ends_with("어때")))

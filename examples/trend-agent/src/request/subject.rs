@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{Brand, PRODUCTS, Product};
-use crate::message::{Mention, Message};
+use crate::message::{Mention, Message, Span};
 use crate::product_type::{ABSENT, ProductType};
 use crate::review::Language;
 use crate::text::is_hangul;
+use crate::words::words;
 
 /// What a request excludes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,10 @@ pub struct Excluded {
     pub product_types: Vec<ProductType>,
     /// Reviews that only speak about these topics.
     pub topics: Vec<crate::topics::Topic>,
+    /// Reviews of this sentiment.
+    pub sentiment: Option<crate::sentiment::Polarity>,
+    /// Reviews of these days.
+    pub period: Option<crate::period::Period>,
 }
 
 impl Excluded {
@@ -41,8 +46,18 @@ pub(super) struct Subjects {
     pub(super) excluded_types: Vec<ProductType>,
     /// Kinds of products that the data set doesn't have: an index of [`ABSENT`].
     pub(super) absent: Vec<usize>,
+    /// Places of brands that the data doesn't have and the message does not exclude.
+    pub(super) strangers: Vec<Span>,
     /// Whether the message asks for all brands.
     pub(super) all: bool,
+}
+
+/// A brand in a message.
+#[derive(Clone, Copy, PartialEq)]
+enum Name {
+    Known(Brand),
+    /// One of [`crate::words::Words::other_brands`].
+    Stranger,
 }
 
 impl Subjects {
@@ -82,11 +97,24 @@ pub(super) fn read(message: &mut Message) -> Subjects {
         own.chain(product.short_names.iter().copied()).map(move |name| (at, name))
     });
     let products = message.mentions(names);
+    // Short Korean names occur inside other words ("헤라" in "전해라"), so they must start one.
+    let strangers = words().other_brands.iter().map(|name| {
+        let korean = name.chars().any(is_hangul);
+        (Name::Stranger, if korean { format!("^{name}") } else { (*name).to_owned() })
+    });
     let brands = message.proper_mentions(
-        Brand::ALL.into_iter().flat_map(|brand| brand.aliases().iter().map(move |alias| (brand, *alias))),
+        Brand::ALL
+            .into_iter()
+            .flat_map(|brand| brand.aliases().iter().map(move |alias| (Name::Known(brand), *alias))),
+        strangers,
     );
-    for Mention { what, excluded, .. } in brands {
-        push(if excluded { &mut subjects.excluded_brands } else { &mut subjects.brands }, what);
+    for Mention { what, excluded, span } in brands {
+        match what {
+            Name::Known(brand) if excluded => push(&mut subjects.excluded_brands, brand),
+            Name::Known(brand) => push(&mut subjects.brands, brand),
+            Name::Stranger if excluded => {}
+            Name::Stranger => push(&mut subjects.strangers, span),
+        }
     }
     // A name that several brands or products share means those of the brands named beside it.
     for Mention { what, excluded, span } in &products {

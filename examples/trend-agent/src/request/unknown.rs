@@ -2,9 +2,9 @@
 
 use super::{UNKNOWN_CHARS, UNKNOWN_NAMES};
 use crate::catalogue::{Brand, PRODUCTS};
-use crate::message::{Message, without_particle, words as places};
+use crate::message::{Message, Span, without_particle, words as places};
 use crate::review::Language;
-use crate::text::{find, head, is_hangul};
+use crate::text::{head, is_hangul};
 use crate::words::words;
 
 /// The most words that are reported as not understood.
@@ -23,8 +23,9 @@ const VERBS: [&str; 34] = [
     "할지",
 ];
 
-/// Reads brand-like names that the data doesn't have: known ones anywhere, and the words right before or after "reviews".
-pub(super) fn brands(message: &mut Message, original: &str) -> Vec<String> {
+/// Reads brand-like names that the data doesn't have: those at `strangers`, and the words right before or after "reviews". Beside
+/// a subject that is known (`named`), the word before "리뷰" is a name only if a conjunction joins it to another one.
+pub(super) fn brands(message: &mut Message, original: &str, strangers: &[Span], named: bool) -> Vec<String> {
     let lower = message.lower().to_owned();
     let mut out: Vec<String> = Vec::new();
     let mut add = |name: &str| {
@@ -37,15 +38,10 @@ pub(super) fn brands(message: &mut Message, original: &str) -> Vec<String> {
             out.push(name.to_owned());
         }
     };
-    for stranger in &words().other_brands {
-        // Short Korean names occur inside other words ("헤라" in "전해라"), so they must start one.
-        let pattern =
-            if stranger.chars().any(is_hangul) { format!("^{stranger}") } else { (*stranger).to_owned() };
-        if let Some((from, to)) = find(&lower, &pattern).first().filter(|span| message.is_free(**span)) {
-            // Lower case may have other lengths than the message; then the lower-case name is shown.
-            add(original.get(*from..*to).filter(|name| name.to_lowercase() == *stranger).unwrap_or(stranger));
-            message.mark((*from, *to));
-        }
+    for &(from, to) in strangers {
+        // Lower case may have other lengths than the message; then the lower-case name is shown.
+        let own = original.get(from..to).filter(|name| name.to_lowercase() == lower[from..to]);
+        add(own.unwrap_or(&lower[from..to]));
     }
     let same = original.len() + 1 == lower.len();
     let all: Vec<(usize, usize)> = places(&lower).collect();
@@ -81,6 +77,8 @@ pub(super) fn brands(message: &mut Message, original: &str) -> Vec<String> {
             });
         } else if (word.starts_with("리뷰") || word.starts_with("후기"))
             && let Some(before) = at.checked_sub(1).map(|at| all[at]).filter(|span| unknown(span))
+            && !ends(&lower[before.0..before.1], &VERBS)
+            && (!named || at.checked_sub(2).is_some_and(|at| joins(&lower, all[at], before)))
         {
             add(without_particle(text(before)));
             marked.push(before);
@@ -166,6 +164,13 @@ fn plain(word: &str) -> bool {
         })
         || PRODUCTS.iter().any(|product| part_of_known(product.english) || part_of_known(product.korean))
         || ends(bare, &GRAMMAR)
+}
+
+/// Whether a conjunction joins two words: "라네즈랑 푸바르", "Anua, Foobar".
+fn joins(lower: &str, first: Span, second: Span) -> bool {
+    let word = &lower[first.0..first.1];
+    let korean = ["랑", "와", "과", "하고", "나", "및", "그리고"].iter().any(|end| word.ends_with(end));
+    korean || ["and", "or", "vs"].contains(&word) || lower[first.1..second.0].contains([',', '/', '&', '·'])
 }
 
 fn ends(word: &str, endings: &[&str]) -> bool {

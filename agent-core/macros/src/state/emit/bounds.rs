@@ -38,7 +38,7 @@ pub(super) fn reducer_bounds(model: &Model<'_>) -> Vec<WherePredicate> {
         .collect()
 }
 
-/// What `State` itself asks, where there are parameters that may not have it.
+/// Returns the bounds that `State` itself requires of type parameters.
 pub(super) fn state_bounds(model: &Model<'_>, update: &Ident) -> Vec<WherePredicate> {
     let mut bounds = reducer_bounds(model);
     if model.input.generics.type_params().next().is_some() {
@@ -54,7 +54,7 @@ pub(super) fn state_bounds(model: &Model<'_>, update: &Ident) -> Vec<WherePredic
     bounds
 }
 
-/// Whether a type mentions one of the parameters.
+/// Returns whether a type mentions one of the parameters.
 pub(super) fn is_generic(model: &Model<'_>, ty: &Type) -> bool {
     struct Finder<'a> {
         params: Vec<&'a Ident>,

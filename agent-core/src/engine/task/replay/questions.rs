@@ -51,7 +51,7 @@ impl AskedQuestion {
     }
 }
 
-/// What replay knows of a question.
+/// Recorded state of a question.
 pub(crate) enum Recalled {
     New,
     /// Another question was asked under this key, which may change: its answer does not apply.
@@ -91,8 +91,8 @@ impl TaskReplay {
         id
     }
 
-    /// What was asked and answered under this id. Notes that the question is asked again. `may_change`: the question
-    /// is then asked anew.
+    /// Returns the recorded state of the question with this id, and records that the question is asked again. `may_change`: a
+    /// question that has changed is asked anew.
     pub(crate) fn recall(&self, id: &QuestionId, now: &Shown, may_change: bool) -> Recalled {
         let mut inner = self.inner.lock();
         inner.unreplayed_questions.remove(id);

@@ -110,7 +110,7 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
-    /// `null` when it is no JSON.
+    /// `null` if it is not JSON.
     pub(crate) body: Value,
 }
 

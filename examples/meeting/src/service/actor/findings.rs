@@ -38,6 +38,7 @@ impl Actor {
         let total = self.state.analysed + count;
         let elapsed = self.elapsed_ms();
         let (meetings, id, commands) = (self.meetings.clone(), self.id.clone(), self.commands.clone());
+        let seen = turns.clone();
         let mut state = self.state.tail(total);
         self.meetings.0.tasks.spawn(async move {
             // Each time, because they may be edited while the meeting takes place.
@@ -48,18 +49,28 @@ impl Actor {
             state.action_items.extend(findings.action_items.iter().cloned());
             let view = View::of(&state, &principles, elapsed, count);
             let proposals = analysis::moderate(&meetings, &id, view).await;
-            let _ended = commands.send(Command::Analysed { turns: total, again, findings, proposals }).await;
+            let analysed = Command::Analysed { seen, turns: total, again, findings, proposals };
+            let _ended = commands.send(analysed).await;
         });
     }
 
+    /// Stores what the agents found in the turns `seen`. If one of them was corrected in the meantime, they look again.
     pub(super) async fn analysed(
         &mut self,
+        seen: &[Turn],
         turns: usize,
         again: Vec<String>,
         findings: Findings,
         proposals: Vec<Intervention>,
     ) {
         self.busy = false;
+        let is_stale = seen.iter().any(|turn| {
+            let present = self.state.turn(&turn.item_id);
+            present.is_some_and(|present| (&present.text, &present.speaker) != (&turn.text, &turn.speaker))
+        });
+        if is_stale {
+            return self.analyse();
+        }
         let Findings { decisions, action_items, questions } = findings;
         let known = self.state.action_items.len();
         let changed = !decisions.is_empty() || !action_items.is_empty() || !questions.is_empty();
@@ -172,8 +183,9 @@ impl Actor {
             self.meetings.0.tasks.spawn(async move {
                 let proposals = analysis::moderate(&meetings, &id, view).await;
                 let findings = Findings::default();
+                let (seen, again) = (Vec::new(), Vec::new());
                 let _ended =
-                    commands.send(Command::Analysed { turns, again: Vec::new(), findings, proposals }).await;
+                    commands.send(Command::Analysed { seen, turns, again, findings, proposals }).await;
             });
         } else if !self.busy
             && (self.ending || self.state.analysed < self.state.turns.len() || !self.state.again.is_empty())

@@ -22,7 +22,7 @@ use crate::service::{
 };
 use crate::{
     limits::{self, cut},
-    record::{Intervention, Record, Setup, SpeakerSource},
+    record::{Intervention, Record, Setup, SpeakerSource, Turn},
     speaker::{IdentifySpeaker, Speakers},
     state::{MeetingState, Phase},
     store::{MeetingFile, MeetingId},
@@ -77,6 +77,8 @@ pub(in crate::service) enum Command {
     },
     /// The agents have looked at turns.
     Analysed {
+        /// The turns, as the agents saw them.
+        seen: Vec<Turn>,
         turns: usize,
         again: Vec<String>,
         findings: Findings,
@@ -258,8 +260,8 @@ impl Actor {
                 let _gone = done.send(result);
             }
             Command::Opened { transcriber } => self.opened(transcriber).await,
-            Command::Analysed { turns, again, findings, proposals } => {
-                self.analysed(turns, again, findings, proposals).await;
+            Command::Analysed { seen, turns, again, findings, proposals } => {
+                self.analysed(&seen, turns, again, findings, proposals).await;
             }
             Command::Minuted { summary } => self.minuted(summary).await,
             Command::Broadcast(message) => self.send(&message),

@@ -1,14 +1,18 @@
 //! The direct answer to the question of a request, with its evidence. Every figure is a count of the findings.
 
-use super::understood::{sentiment_name, topics};
+use super::understood::{sentiment_name, wanted_topics as topics};
 use super::{Say, korean, line, percent, product_name};
+use crate::collect::Reason;
 use crate::findings::{BrandFinding, Findings};
-use crate::request::{Question, Request};
+use crate::request::{Listing, Question, Request};
 use crate::review::{Language, demo_reviews};
 use crate::sentiment::Polarity;
 use crate::topics::{Quote, Topic, TopicFinding};
 
+mod holds;
 mod periods;
+mod ranks;
+mod splits;
 mod verdict;
 
 /// How many topics an answer names for each side.
@@ -20,13 +24,39 @@ pub(super) fn answer(findings: &Findings) -> String {
     if findings.brands.is_empty() {
         return String::new();
     }
-    if findings.reviews() == 0 && !matches!(findings.request.question, Question::Count | Question::Share) {
+    let topical = !findings.request.topics.is_empty();
+    let says_none = match findings.request.question {
+        Question::Count | Question::Share => true,
+        Question::Whether => topical,
+        _ => false,
+    };
+    if findings.reviews() == 0 && !says_none {
         return say.of("조건에 맞는 리뷰가 없습니다.\n", "No review fits these conditions.\n");
     }
     if let (Some(earlier), Some(later)) = (findings.request.against, findings.request.period) {
         return periods::compared(findings, earlier, later);
     }
-    match findings.request.question {
+    let request = &findings.request;
+    if let Some(ranking) = request.ranking {
+        return ranks::ranked(findings, ranking);
+    }
+    if let Some(split) = request.split {
+        return splits::compared(findings, split);
+    }
+    let mut out = answer_to(request.question, findings, say);
+    for also in &request.also {
+        out.push('\n');
+        out.push_str(&answer_to(*also, findings, say));
+    }
+    if let Some(listing) = request.listing {
+        out.push('\n');
+        out.push_str(&listed(findings, listing, say));
+    }
+    out
+}
+
+fn answer_to(question: Question, findings: &Findings, say: Say) -> String {
+    match question {
         Question::Count => count(findings, say),
         Question::Share => share(findings, say),
         Question::MeanRating => mean_rating(findings, say),
@@ -34,15 +64,49 @@ pub(super) fn answer(findings: &Findings) -> String {
         Question::Worst => verdict::verdict(findings, false),
         Question::Reasons => reasons(findings, say),
         Question::Change => change(findings, say),
-        Question::Whether => whether(findings, say),
+        Question::Whether => holds::whether(findings, say),
         Question::Overview => overview(findings, say),
     }
+}
+
+/// Reviews word for word, the newest or the first ones.
+fn listed(findings: &Findings, listing: Listing, say: Say) -> String {
+    let ids: Vec<&str> = findings
+        .brands
+        .iter()
+        .flat_map(|finding| finding.sentiment.reviews.iter().map(|review| review.review.as_str()))
+        .collect();
+    let mut reviews: Vec<_> =
+        demo_reviews().iter().filter(|review| ids.contains(&review.id.as_str())).collect();
+    reviews.sort_by(|a, b| (b.date, &a.id).cmp(&(a.date, &b.id)));
+    let shown = reviews.len().min(usize::from(listing.count));
+    let mut out = say.of(
+        &format!("최근 순으로 리뷰 {shown}건입니다 (조건에 맞는 리뷰 {}건 중).\n", reviews.len()),
+        &format!("{shown} of {} reviews, newest first.\n", reviews.len()),
+    );
+    for review in reviews.into_iter().take(shown) {
+        let product = product_name(&review.product, say);
+        line(
+            &mut out,
+            &format!("- “{}” ({}, ★{}, {}, {product})", review.text, review.id, review.rating, review.date),
+        );
+    }
+    out
+}
+
+/// A topic, or the parts of it that are meant.
+fn topic_name(request: &Request, topic: Topic, language: Language) -> String {
+    let aspects = request.aspects_of(topic);
+    if aspects.is_empty() {
+        return topic.name(language).to_owned();
+    }
+    aspects.iter().map(|aspect| aspect.name(language)).collect::<Vec<_>>().join(", ")
 }
 
 /// How many reviews of a brand are the base of a share: those kept, and those left out for what is measured.
 fn base(request: &Request, finding: &BrandFinding) -> usize {
     let measured = request.measured();
-    let left_out = finding.dropped.iter().filter(|dropped| Some(dropped.reason) == measured);
+    let left_out = finding.dropped.iter().filter(|dropped| measured.contains(&dropped.reason));
     finding.reviews + left_out.map(|dropped| dropped.count).sum::<usize>()
 }
 
@@ -52,16 +116,31 @@ fn counted(request: &Request, say: Say) -> String {
         let name = sentiment_name(sentiment, say);
         return match request.topics.as_slice() {
             [] => name,
-            named => {
-                let named = topics(named, say.0);
+            _ => {
+                let named = topics(request, say.0);
                 say.of(&format!("{named}에 관한 {name}"), &format!("{name} that mention {named}"))
             }
         };
     }
+    if let Some(sentiment) = request.excluded.sentiment.filter(|_| request.topics.is_empty()) {
+        let name = sentiment_name(sentiment, say);
+        return say.of(
+            &format!("{} 아닌 리뷰", korean::with(&name, "이", "가")),
+            &format!("reviews that are not {name}").replace(" reviews", ""),
+        );
+    }
     match request.topics.as_slice() {
         [] => say.of("리뷰", "reviews"),
-        named => {
-            let named = topics(named, say.0);
+        _ if request.claim.is_some() && request.keeps_claim_only() => {
+            let named = topics(request, say.0);
+            if request.claim == Some(Polarity::Positive) {
+                say.of(&format!("{named}에 만족하는 리뷰"), &format!("reviews that are pleased with {named}"))
+            } else {
+                say.of(&format!("{named}에 불만인 리뷰"), &format!("reviews that complain of {named}"))
+            }
+        }
+        _ => {
+            let named = topics(request, say.0);
             say.of(&format!("{named}에 관한 리뷰"), &format!("reviews that mention {named}"))
         }
     }
@@ -90,12 +169,51 @@ fn count(findings: &Findings, say: Say) -> String {
             )
         }
     });
+    sides(findings, &mut out, say);
     out
+}
+
+/// What the counted reviews say about the topics: the sides of those that only mention one, and the base of those that say
+/// what is asked.
+fn sides(findings: &Findings, out: &mut String, say: Say) {
+    let request = &findings.request;
+    if request.claim.is_some() || request.sentiment.is_some() {
+        let other = |reason| {
+            let dropped = findings.brands.iter().flat_map(|finding| &finding.dropped);
+            dropped.filter(|dropped| dropped.reason == reason).map(|dropped| dropped.count).sum::<usize>()
+        };
+        if request.claim.is_some() {
+            let mentions = findings.reviews() + other(Reason::OtherOpinion);
+            let named = topics(request, say.0);
+            line(
+                out,
+                &say.of(
+                    &format!("- {named} 언급: {mentions}건"),
+                    &format!("- {mentions} reviews mention {named}."),
+                ),
+            );
+        }
+        return;
+    }
+    for topic in &request.topics {
+        let own = findings.brands.iter().flat_map(|finding| &finding.topics);
+        let (good, bad) = own
+            .filter(|found| found.topic == *topic)
+            .fold((0, 0), |(good, bad), found| (good + found.positive, bad + found.negative));
+        let what = topic_name(request, *topic, say.0);
+        line(
+            out,
+            &say.of(
+                &format!("- {what}: 칭찬 {good}건, 불만 {bad}건"),
+                &format!("- {what}: {good} praise it, {bad} complain."),
+            ),
+        );
+    }
 }
 
 fn share(findings: &Findings, say: Say) -> String {
     let request = &findings.request;
-    if request.measured().is_none() && findings.reviews() > 0 {
+    if request.measured().is_empty() && findings.reviews() > 0 {
         // "What share is positive, neutral, negative": nothing was asked to be measured, so all three are shown.
         let (mut up, mut even, mut down) = (0, 0, 0);
         for finding in &findings.brands {
@@ -134,6 +252,12 @@ fn share(findings: &Findings, say: Say) -> String {
 
 fn mean_rating(findings: &Findings, say: Say) -> String {
     let total = findings.reviews();
+    if total == 0 {
+        return say.of(
+            "조건에 맞는 리뷰가 없어 평균이 없습니다.\n",
+            "No review fits these conditions, so there is no mean.\n",
+        );
+    }
     let sum: f64 =
         findings.brands.iter().map(|finding| finding.sentiment.mean_rating * finding.reviews as f64).sum();
     let mean = sum / total as f64;
@@ -143,6 +267,9 @@ fn mean_rating(findings: &Findings, say: Say) -> String {
     );
     if findings.brands.len() > 1 {
         per_brand(findings, &mut out, |finding| {
+            if finding.reviews == 0 {
+                return say.of("리뷰 없음", "no reviews");
+            }
             say.of(
                 &format!("{:.2}점 ({}건)", finding.sentiment.mean_rating, finding.reviews),
                 &format!("{:.2} ({} reviews)", finding.sentiment.mean_rating, finding.reviews),
@@ -196,7 +323,11 @@ fn named(topics: &[&TopicFinding], side: Polarity, say: Say) -> String {
 
 fn overview(findings: &Findings, say: Say) -> String {
     let mut out = String::new();
-    if findings.brands.len() > 1 {
+    let several = findings.brands.len() > 1 || findings.request.products.len() > 1;
+    if several && findings.request.comparison && !findings.request.topics.is_empty() {
+        out.push_str(&verdict::verdict(findings, true));
+        line(&mut out, "");
+    } else if findings.brands.len() > 1 {
         let ranking = verdict::ranking(findings);
         if !ranking.is_empty() {
             line(&mut out, &ranking);
@@ -248,7 +379,8 @@ fn on_topics(finding: &BrandFinding, request: &Request, say: Say) -> String {
     let name = finding.brand.name(say.0);
     let mut lines = Vec::new();
     for topic in finding.topics.iter().filter(|found| request.topics.contains(&found.topic)) {
-        let (what, all, good, bad) = (topic.topic.name(say.0), topic.count, topic.positive, topic.negative);
+        let what = topic_name(request, topic.topic, say.0);
+        let (all, good, bad) = (topic.count, topic.positive, topic.negative);
         lines.push(say.of(
             &format!("- **{name}**, {what}: 언급 {all}건 중 칭찬 {good}건, 불만 {bad}건."),
             &format!("- **{name}**, {what}: {good} of {all} mentions praise it, {bad} complain."),
@@ -335,44 +467,6 @@ fn change(findings: &Findings, say: Say) -> String {
         out.push_str(&super::changed(change, say));
     }
     out
-}
-
-fn whether(findings: &Findings, say: Say) -> String {
-    let mut out = String::new();
-    let request = &findings.request;
-    for finding in &findings.brands {
-        let name = finding.brand.name(say.0);
-        for topic in &request.topics {
-            let what = topic.name(say.0);
-            let Some(found) = finding.topics.iter().find(|found| found.topic == *topic) else {
-                line(
-                    &mut out,
-                    &say.of(
-                        &format!("**{name}**: {what}에 대해 말하는 리뷰가 없어 답할 수 없습니다."),
-                        &format!("**{name}**: no review mentions {what}, so this cannot be answered."),
-                    ),
-                );
-                continue;
-            };
-            let (good, bad, all) = (found.positive, found.negative, found.count);
-            let (yes, no) = if request.fault { (bad, good) } else { (good, bad) };
-            let verdict = match (yes * 3 >= (yes + no) * 2, no * 3 >= (yes + no) * 2) {
-                (true, false) => say.of("대체로 그렇습니다", "mostly yes"),
-                (false, true) => say.of("대체로 아닙니다", "mostly no"),
-                _ => say.of("의견이 갈립니다", "opinions differ"),
-            };
-            line(&mut out, &say.of(
-                &format!("**{name}**: {verdict}. {} 말하는 리뷰 {all}건 중 {good}건이 칭찬하고 {bad}건이 불만입니다.", korean::with(what, "을", "를")),
-                &format!("**{name}**: {verdict}. Of {all} reviews that mention {what}, {good} praise it and {bad} complain."),
-            ));
-            for side in [Polarity::Positive, Polarity::Negative] {
-                if let Some(quote) = found.quotes.iter().find(|quote| quote.polarity == side) {
-                    line(&mut out, &evidence(*topic, quote, say.0));
-                }
-            }
-        }
-    }
-    if out.is_empty() { overview(findings, say) } else { out }
 }
 
 /// A quote as evidence.

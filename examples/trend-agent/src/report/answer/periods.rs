@@ -10,7 +10,7 @@ use crate::sentiment::{Polarity, analyse_sentiment};
 use crate::topics::{Topic, TopicFinding, analyse_topics};
 
 /// A period with fewer reviews than this carries no verdict.
-const FEWEST: usize = 5;
+pub(super) const FEWEST: usize = 5;
 
 /// How many standard errors a difference must be to be called one: 95 % of differences by chance are smaller.
 const ERRORS: f64 = 1.96;
@@ -19,17 +19,17 @@ const ERRORS: f64 = 1.96;
 const TOPICS: usize = 4;
 
 /// The reviews of one period.
-struct Side {
-    reviews: usize,
-    positive: usize,
-    negative: usize,
-    mean_rating: f64,
+pub(super) struct Side {
+    pub(super) reviews: usize,
+    pub(super) positive: usize,
+    pub(super) negative: usize,
+    pub(super) mean_rating: f64,
     variance: f64,
-    topics: Vec<TopicFinding>,
+    pub(super) topics: Vec<TopicFinding>,
 }
 
 impl Side {
-    fn of(reviews: &[Review]) -> Self {
+    pub(super) fn of(reviews: &[Review]) -> Self {
         let sentiment = analyse_sentiment(reviews);
         let mean = sentiment.mean_rating;
         let squares: f64 = reviews.iter().map(|review| (f64::from(review.rating) - mean).powi(2)).sum();
@@ -209,7 +209,7 @@ fn shares_differ(before: (usize, usize), after: (usize, usize)) -> bool {
 }
 
 /// Whether the later mean rating is better, or nothing if they differ no more than by chance.
-fn rating_differs(before: &Side, after: &Side) -> Option<bool> {
+pub(super) fn rating_differs(before: &Side, after: &Side) -> Option<bool> {
     let error = (before.variance / before.reviews as f64 + after.variance / after.reviews as f64).sqrt();
     let difference = after.mean_rating - before.mean_rating;
     (difference.abs() > ERRORS * error && difference.abs() >= super::verdict::RATING_MARGIN)

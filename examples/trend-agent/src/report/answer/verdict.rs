@@ -22,6 +22,7 @@ struct Candidate<'a> {
     /// What it is ranked by: a share of praise, 0 to 1, or a mean rating.
     score: f64,
     figure: String,
+    mentions: usize,
     enough: bool,
     quotes: Vec<(Topic, &'a Quote)>,
 }
@@ -38,11 +39,11 @@ pub(super) fn verdict(findings: &Findings, best: bool) -> String {
     });
     let what = match topics.as_slice() {
         [] => say.of("평균 평점", "mean rating"),
-        topics if best => {
+        topics if best && findings.request.aspects.is_empty() => {
             let names = topics.iter().map(|topic| praised_name(*topic, say.0));
             names.collect::<Vec<_>>().join(", ")
         }
-        topics => super::topics(topics, say.0),
+        _ => super::topics(&findings.request, say.0),
     };
     let mut out = String::new();
     let ranked: Vec<&Candidate<'_>> = all.iter().filter(|one| one.enough).collect();
@@ -62,7 +63,9 @@ pub(super) fn verdict(findings: &Findings, best: bool) -> String {
         .filter(|one| (one.score - first.score).abs() < margin)
         .map(|one| one.name.as_str())
         .collect();
+    let few = few_mentions(&ranked, &all, &what, best, say);
     let text = match (ranked.len(), level.as_slice()) {
+        (1, _) if few.is_some() => few.unwrap_or_default(),
         (1, _) if all.len() > 1 => say.of(
             &format!("언급이 충분한 것은 **{}**뿐이라 비교할 수 없습니다 ({}).", first.name, first.figure),
             &format!(
@@ -108,6 +111,45 @@ pub(super) fn verdict(findings: &Findings, best: bool) -> String {
         line(&mut out, &evidence(*topic, quote, say.0));
     }
     out
+}
+
+/// The verdict where all but one subject are mentioned too seldom for a clear one.
+fn few_mentions(
+    ranked: &[&Candidate<'_>],
+    all: &[Candidate<'_>],
+    what: &str,
+    best: bool,
+    say: Say,
+) -> Option<String> {
+    let mut others = all.iter().filter(|one| !one.enough && one.mentions > 0);
+    let (first, second) = (ranked.first()?, others.next()?);
+    if ranked.len() > 1 || others.next().is_some() {
+        return None;
+    }
+    let (high, low) = if (first.score >= second.score) == best { (*first, second) } else { (second, *first) };
+    if (high.score - low.score).abs() < SHARE_MARGIN {
+        return Some(say.of(
+            &format!(
+                "{what}에서는 차이가 없지만 언급이 적습니다: **{}**({}), **{}**({}).",
+                high.name, high.figure, low.name, low.figure
+            ),
+            &format!(
+                "There is no difference for {what}, from few mentions: **{}** ({}), **{}** ({}).",
+                high.name, high.figure, low.name, low.figure
+            ),
+        ));
+    }
+    let (better, worse) = if best { ("낫습니다", "is ahead") } else { ("나쁩니다", "is behind") };
+    Some(say.of(
+        &format!(
+            "{what}에서는 **{}** 쪽이 더 {better} ({}; **{}**: {}). 언급이 적어 확실하지는 않습니다.",
+            high.name, high.figure, low.name, low.figure
+        ),
+        &format!(
+            "For {what}, **{}** {worse} ({}; **{}**: {}). With so few mentions this is not certain.",
+            high.name, high.figure, low.name, low.figure
+        ),
+    ))
 }
 
 /// One sentence that ranks the brands of an overview by their mean rating.
@@ -189,7 +231,14 @@ fn candidate<'a>(
     if topics.is_empty() {
         let figure =
             say.of(&format!("{mean:.2}점, 리뷰 {reviews}건"), &format!("{mean:.2}, {reviews} reviews"));
-        return Candidate { name, score: mean, figure, enough: reviews >= FEWEST, quotes: Vec::new() };
+        return Candidate {
+            name,
+            score: mean,
+            figure,
+            mentions: reviews,
+            enough: reviews >= FEWEST,
+            quotes: Vec::new(),
+        };
     }
     let own: Vec<&TopicFinding> = found.iter().filter(|finding| topics.contains(&finding.topic)).collect();
     let sum = |count: fn(&TopicFinding) -> usize| own.iter().map(|finding| count(finding)).sum::<usize>();
@@ -202,5 +251,5 @@ fn candidate<'a>(
     );
     let quotes =
         own.iter().flat_map(|finding| finding.quotes.iter().map(|quote| (finding.topic, quote))).collect();
-    Candidate { name, score, figure, enough: all >= FEWEST, quotes }
+    Candidate { name, score, figure, mentions: all, enough: all >= FEWEST, quotes }
 }

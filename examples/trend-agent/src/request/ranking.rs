@@ -1,0 +1,219 @@
+//! Superlatives: which brand or product has the most or the least of what is measured.
+
+use serde::{Deserialize, Serialize};
+
+use super::Question;
+use crate::message::Message;
+use crate::text::mentions;
+
+/// What subjects are ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// How many reviews fit the conditions.
+    Reviews,
+    /// The share of the reviews that fits the conditions.
+    Share,
+    /// The mean rating.
+    MeanRating,
+}
+
+/// What is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ranked {
+    /// Brands.
+    Brands,
+    /// Products.
+    Products,
+}
+
+/// A superlative: "which product has the most negative reviews".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ranking {
+    /// What subjects are ordered by.
+    pub measure: Measure,
+    /// What is ordered.
+    pub of: Ranked,
+    /// Whether the highest is asked for; else the lowest.
+    pub most: bool,
+}
+
+impl Ranking {
+    /// The question that it answers.
+    pub(super) const fn question(self) -> Question {
+        match self.measure {
+            Measure::Reviews => Question::Count,
+            Measure::Share => Question::Share,
+            Measure::MeanRating if self.most => Question::Best,
+            Measure::MeanRating => Question::Worst,
+        }
+    }
+}
+
+/// What else the message names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named {
+    /// One brand.
+    pub(super) one_brand: bool,
+    /// A kind of product.
+    pub(super) typed: bool,
+    /// Ratings.
+    pub(super) rated: bool,
+}
+
+/// Reads a superlative and its measure. `question` is the question as it was read without it.
+pub(super) fn read(message: &mut Message, question: Question, named: Named) -> Option<Ranking> {
+    let lower = message.lower().to_owned();
+    let most: &[&str] = &[
+        "most",
+        "highest",
+        "greatest",
+        "largest",
+        "biggest",
+        "가장 많",
+        "제일 많",
+        "가장 높",
+        "제일 높",
+        "가장 큰",
+        "제일 큰",
+        "최다",
+        "가장 … 많",
+        "제일 … 많",
+        "가장 … 높",
+        "제일 … 높",
+        "1위",
+        "1등",
+        "최고",
+        "best-rated",
+        "best rated",
+        "top-rated",
+        "top rated",
+        "젤 많",
+        "젤 높",
+        "더 많",
+        "더 높",
+        "has more",
+        "have more",
+        "gets more",
+        "get more",
+    ];
+    let least: &[&str] = &[
+        "fewest",
+        "least",
+        "lowest",
+        "smallest",
+        "가장 적",
+        "제일 적",
+        "가장 낮",
+        "제일 낮",
+        "최저",
+        "최소",
+        "가장 … 적",
+        "제일 … 적",
+        "가장 … 낮",
+        "제일 … 낮",
+        "꼴찌",
+        "젤 적",
+        "젤 낮",
+        "더 적",
+        "더 낮",
+        "has fewer",
+        "have fewer",
+        "gets fewer",
+        "get fewer",
+        "worst rated",
+        "worst-rated",
+    ];
+    let (low, high) = (mentions(&lower, least), mentions(&lower, most));
+    // What people talk about most is a topic, and "most people" is no superlative.
+    let other = [
+        "most people",
+        "most of",
+        "most customers",
+        "most buyers",
+        "most users",
+        "most about",
+        "like most",
+        "주제",
+        "키워드",
+        "topic",
+        "topics",
+        "at least",
+        "최소한",
+        "at most",
+    ];
+    if low == high || mentions(&lower, &other) {
+        return None;
+    }
+    let products = mentions(&lower, &["product*", "제품", "상품", "item", "items"]);
+    let brands = mentions(&lower, &["brand", "brands", "브랜드"]);
+    let share = ["share", "percentage", "percent", "proportion", "rate of", "비율", "비중", "퍼센트"];
+    let rating = [
+        "rating",
+        "ratings",
+        "rated",
+        "score",
+        "scores",
+        "average",
+        "평점",
+        "별점",
+        "평균",
+        "점수",
+        "best-rated",
+    ];
+    let reviews = ["reviews", "reviewed", "review count", "number of reviews", "리뷰", "후기"];
+    let opinions = [
+        "complaint*",
+        "complain*",
+        "comments",
+        "mentions",
+        "mentioned",
+        "praise*",
+        "criticism*",
+        "불만",
+        "칭찬",
+        "언급",
+        "불평",
+        "악평",
+        "호평",
+    ];
+    let quantity = [
+        "most",
+        "fewest",
+        "least",
+        "more",
+        "fewer",
+        "많",
+        "적",
+        "최다",
+        "최소",
+        "number of",
+        "수가",
+        "수는",
+        "건수",
+    ];
+    let asks_subject = products || brands || mentions(&lower, &["who", "which", "어디", "어느"]);
+    let counts = named.rated || mentions(&lower, &reviews) || (asks_subject && mentions(&lower, &opinions));
+    let measure = if question == Question::Share || mentions(&lower, &share) {
+        Measure::Share
+    } else if counts && mentions(&lower, &quantity) || question == Question::Count {
+        Measure::Reviews
+    } else if question == Question::MeanRating || mentions(&lower, &rating) {
+        Measure::MeanRating
+    } else {
+        return None;
+    };
+    message.says(&[
+        "average", "mean", "score", "scores", "rating", "ratings", "rated", "평점", "별점", "평균", "점수",
+    ]);
+    message.says(most);
+    message.says(least);
+    message.says(&["많은", "적은", "높은", "낮은", "많이", "많아", "적어", "높아", "낮아"]);
+    let of = if products || ((named.one_brand || named.typed) && !brands) {
+        Ranked::Products
+    } else {
+        Ranked::Brands
+    };
+    Some(Ranking { measure, of, most: high })
+}
