@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Page;
 
-/// A metric whose value is read when the page is requested.
+/// A metric with a value that is read when the page is requested.
 pub(crate) struct CustomMetric {
     name: String,
     help: String,
