@@ -125,6 +125,15 @@ impl LiveRun {
         self.watch.status()
     }
 
+    /// Returns `true` if the run has reached a pause that is not published yet: its `RunPaused` entry is being stored.
+    pub(super) fn is_pausing(&self) -> bool {
+        let control = &self.env.control;
+        self.status() == RunStatus::Running
+            && self.env.board.any_open()
+            && control.is_idle()
+            && !control.is_closed()
+    }
+
     /// Applies an event to the phase of the run and publishes the change. Returns the effect.
     ///
     /// The lock of the cell is held, so that a pause and an answer that arrive together see each other.
@@ -333,6 +342,11 @@ impl SessionCell {
             true => writer.with_retry(shared.options.store_retry, shared.on_failure(&self.id)),
             false => writer,
         })
+    }
+
+    /// Caches the projection of an idle session; `None`: the next use reads the store.
+    pub(super) fn set_idle(&self, idle: Option<IdleProjection>) {
+        self.inner.lock().idle = idle;
     }
 
     /// Drops writer and cached projection, so that the next use reads the store.

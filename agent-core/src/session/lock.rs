@@ -125,7 +125,7 @@ impl IdleSession<'_> {
 impl Drop for IdleSession<'_> {
     fn drop(&mut self) {
         if let Some(idle) = self.idle.take() {
-            self.cell.inner.lock().idle = Some(idle);
+            self.cell.set_idle(Some(idle));
         }
     }
 }

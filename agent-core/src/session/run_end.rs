@@ -95,7 +95,7 @@ pub(super) async fn completed<S: State>(
     if env.writer.is_durable() && env.writer.wants_snapshot(shared.options.snapshot_bytes) {
         keep_snapshot(shared, live, &projection, &*frame.state, seq);
     }
-    cell.inner.lock().idle = Some(IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) });
+    cell.set_idle(Some(IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) }));
     let state = Some(ErasedState::new(state));
     Arc::new(RunResult { state, supersteps, active_ms, ..live.result(RunStatus::Completed) })
 }
@@ -223,7 +223,7 @@ fn release_session<S: State>(
         finish_projection(&mut projection, cell, live, &frame, status, seq);
         IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) }
     });
-    cell.inner.lock().idle = idle;
+    cell.set_idle(idle);
     Some(ErasedState::new(frame.state))
 }
 

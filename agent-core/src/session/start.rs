@@ -297,7 +297,7 @@ impl LockedSession {
             Err((error, kept)) => {
                 // A projection with unstored entries, or without its state, does not match the journal.
                 if before.is_empty() && kept {
-                    self.cell.inner.lock().idle = Some(previous);
+                    self.cell.set_idle(Some(previous));
                 } else {
                     self.cell.invalidate();
                 }

@@ -201,9 +201,7 @@ impl Session {
     pub(super) async fn wait_published(&self, live: &cell::LiveRun) {
         let env = &live.env;
         let ends = env.control.is_closed();
-        let pauses =
-            !ends && live.status() == RunStatus::Running && env.board.any_open() && env.control.is_idle();
-        if !ends && !pauses {
+        if !ends && !live.is_pausing() {
             return;
         }
         let reported = async {

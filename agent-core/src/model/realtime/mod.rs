@@ -41,9 +41,15 @@ mod options;
 mod protocol;
 mod timeline;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
+use futures::Stream;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, mpsc},
@@ -59,7 +65,7 @@ pub use self::{
 /// Events that wait for the caller of [`RealtimeSession::next`]. When they are this many, the session stops reading.
 const EVENTS: usize = 256;
 
-/// A transcription session with an endpoint, over as many connections as it needs.
+/// A transcription session with an endpoint, over as many connections as it needs. Implements [`Stream`] of its events.
 ///
 /// Dropping it closes the connection and discards audio that waits.
 ///
@@ -144,6 +150,14 @@ impl RealtimeSession {
     /// No event is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<RealtimeEvent> {
         self.events.recv().await
+    }
+}
+
+impl Stream for RealtimeSession {
+    type Item = RealtimeEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<RealtimeEvent>> {
+        self.events.poll_recv(cx)
     }
 }
 
