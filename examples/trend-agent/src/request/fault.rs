@@ -1,7 +1,7 @@
 //! Words of a request for qualities: those of which more is worse, and those of which more is better.
 
 /// Words for qualities of which more is worse.
-const FAULTS: [&str; 49] = [
+const FAULTS: [&str; 55] = [
     "stick*",
     "tacky",
     "greas*",
@@ -51,6 +51,12 @@ const FAULTS: [&str; 49] = [
     "부작용",
     "무거",
     "무겁",
+    "밀린",
+    "밀려",
+    "don't work",
+    "doesn't work",
+    "didn't work",
+    "not work*",
 ];
 
 /// Words for qualities of which more is better; a denial of one is an assertion and no exclusion.
