@@ -21,6 +21,18 @@ const TURNS: u32 = 10;
 ///
 /// It is made of a recipe, because a request to `/v1/chat/completions` may have other settings: the agent is then rebuilt
 /// with them.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_core::{Agent, Runtime, model::Model};
+/// use agent_server::{Assistant, Server};
+///
+/// # fn of(runtime: Runtime, model: Model) -> Result<(), Box<dyn std::error::Error>> {
+/// let assistant = Assistant::new(move || Agent::builder("helper").model(model.clone()))?;
+/// let builder = Server::builder(runtime).assistant(assistant);
+/// # drop(builder); Ok(()) }
+/// ```
 #[derive(Clone)]
 #[must_use = "give it to `ServerBuilder::assistant`"]
 pub struct Assistant {

@@ -17,6 +17,19 @@ use trend_agent::{
 use crate::{Assistant, ContextField, TaskAgent, assistant::basic_tools};
 
 /// The K-beauty agent as a task agent.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::Runtime;
+/// use agent_server::{Server, demo::TrendAgent};
+/// use trend_agent::graph::Desk;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let runtime = TrendAgent::register(Runtime::builder(), Desk::default())?.build();
+/// let builder = Server::builder(runtime).agent(TrendAgent);
+/// # drop(builder); Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TrendAgent;
 

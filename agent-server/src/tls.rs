@@ -11,6 +11,18 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio_rustls::{TlsAcceptor, rustls};
 
 /// A certificate and its key. Clones share them, so that [`reload`](Tls::reload) affects all clones.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_server::{ServerBuilder, Tls, tls::TlsError};
+///
+/// # fn of(builder: ServerBuilder) -> Result<ServerBuilder, TlsError> {
+/// let tls = Tls::from_files("agents.example.crt", "agents.example.key")?;
+/// # Ok(
+/// builder.tls(tls)
+/// # ) }
+/// ```
 #[derive(Clone)]
 pub struct Tls(Arc<Files>);
 

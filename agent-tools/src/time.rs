@@ -12,6 +12,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Tool that returns the time, converts time zones, adds durations and computes differences.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::ToolRegistry;
+/// use agent_tools::DateTime;
+///
+/// let tools = ToolRegistry::builder().tool(DateTime::default()).build()?;
+/// assert_eq!(tools.names().count(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct DateTime {
     zone: TimeZone,

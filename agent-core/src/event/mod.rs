@@ -56,6 +56,10 @@ use crate::{
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[non_exhaustive]
+// Without the example.
+#[schemars(
+    description = "An event of a session, as subscribers receive it.\n\nA numbered event is published only after its journal entry is stored, so a crash cannot undo an event that was\ndelivered. Events without a number (tokens, progress, node starts) are not stored. See\n[`Subscription::next`] and [`Session::events`](crate::Session::events) for examples."
+)]
 pub struct Event {
     /// Number of the entry in the journal. Numbers increase but need not be consecutive.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -17,6 +17,17 @@ const KEYS: usize = 100;
 
 /// Validation of tokens: a signature by one of the keys with the algorithm of that key, the claims `exp` and `sub`, `exp`
 /// and `nbf` within 30 s of leeway, and `iss` and `aud` if configured.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::secret::Secret;
+/// use agent_server::auth::Jwt;
+///
+/// let secret = Secret::new("thirty-two random bytes, at least");
+/// let tokens = Jwt::hs256(&secret).issuer("https://login.example").audience("agents");
+/// # drop(tokens);
+/// ```
 #[derive(Clone)]
 pub struct Jwt {
     keys: Vec<Key>,
@@ -102,7 +113,7 @@ impl Jwt {
     /// The set is invalid, contains no supported key, or more than 100 keys.
     pub fn jwks(json: &[u8]) -> Result<Self, AuthError> {
         let set: JwkSet = serde_json::from_slice(json)
-            .map_err(|_| AuthError("the key set is no JSON Web Key Set".to_owned()))?;
+            .map_err(|_| AuthError("the key set is not a valid JSON Web Key Set".to_owned()))?;
         let keys: Vec<Key> = set.keys.iter().filter_map(Key::of).collect();
         match keys.len() {
             0 => Err(AuthError("the key set has no key for RS256, ES256 or HS256".to_owned())),

@@ -48,6 +48,17 @@ async fn apply(config: &Config, server: ServerBuilder) -> Result<ServerBuilder, 
 /// # Panics
 ///
 /// If a subscriber is installed already.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_server::{Config, cli};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = Config::load()?;
+/// cli::init_log(&config);
+/// # Ok(()) }
+/// ```
 pub fn init_log(config: &Config) {
     log::begin(config, true, None);
     if let Some(warning) = config.guard_warning() {
@@ -60,6 +71,16 @@ pub fn init_log(config: &Config) {
 /// # Errors
 ///
 /// The handlers cannot be installed.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_server::{Server, cli};
+///
+/// # async fn serve(server: Server) -> std::io::Result<()> {
+/// server.serve(cli::shutdown_signal()?).await;
+/// # Ok(()) }
+/// ```
 pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send> {
     let mut signals = EndSignals::install()?;
     Ok(async move {

@@ -86,6 +86,14 @@ impl LatestConnections {
     }
 
     /// Returns whether there is no live connection.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::custom_routes::LatestConnections;
+    ///
+    /// assert!(LatestConnections::default().is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -99,6 +107,17 @@ impl fmt::Debug for LatestConnections {
 }
 
 /// Claim of a connection to its key. Dropping it releases the key, unless a newer connection holds it.
+///
+/// # Examples
+///
+/// ```
+/// use agent_server::custom_routes::LatestConnections;
+///
+/// let connections = LatestConnections::default();
+/// let claim = connections.claim("session-1");
+/// drop(claim);
+/// assert_eq!(connections.len(), 0);
+/// ```
 pub struct LatestClaim {
     key: String,
     /// Cancelled when a newer connection claims the key.
@@ -112,11 +131,34 @@ impl LatestClaim {
     /// # Cancel safety
     ///
     /// Cancel safe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::custom_routes::LatestConnections;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let connections = LatestConnections::default();
+    /// let older = connections.claim("session-1");
+    /// let _newer = connections.claim("session-1");
+    /// older.replaced().await;
+    /// # }
+    /// ```
     pub async fn replaced(&self) {
         self.token.cancelled().await;
     }
 
     /// Returns whether a newer connection has claimed the key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::custom_routes::LatestConnections;
+    ///
+    /// let claim = LatestConnections::default().claim("session-1");
+    /// assert!(!claim.is_replaced());
+    /// ```
     #[must_use]
     pub fn is_replaced(&self) -> bool {
         self.token.is_cancelled()

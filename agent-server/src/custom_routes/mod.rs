@@ -46,6 +46,18 @@ pub struct Body(pub(crate) response::Body);
 
 impl Body {
     /// Streams a body. Each item is written at once. The stream is dropped when the client disconnects.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::custom_routes::Body;
+    /// use bytes::Bytes;
+    /// use futures::{StreamExt, stream};
+    ///
+    /// let lines = stream::iter(1..=3).map(|number| Bytes::from(format!("{number}\n")));
+    /// let body = Body::stream(lines);
+    /// # drop(body);
+    /// ```
     pub fn stream(items: impl Stream<Item = Bytes> + Send + 'static) -> Self {
         Self(StreamBody::new(items.map(|item| Ok(Frame::data(item)))).boxed_unsync())
     }
@@ -79,6 +91,24 @@ pub enum SocketMessage {
 pub struct Disconnected;
 
 /// An open WebSocket.
+///
+/// # Examples
+///
+/// ```
+/// use agent_server::custom_routes::{Disconnected, Socket, SocketMessage};
+///
+/// async fn echo(mut socket: Socket) -> Result<(), Disconnected> {
+///     while let Some(message) = socket.next().await {
+///         match message {
+///             SocketMessage::Text(text) => socket.send(text).await?,
+///             SocketMessage::Bytes(bytes) => socket.send_bytes(bytes).await?,
+///             _ => {}
+///         }
+///     }
+///     Ok(())
+/// }
+/// # let _ = echo;
+/// ```
 pub struct Socket {
     socket: WebSocket,
     shutdown: CancellationToken,
@@ -97,6 +127,20 @@ impl Socket {
     /// # Cancel safety
     ///
     /// No message is lost if the future is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_server::custom_routes::Socket;
+    /// async fn count(mut socket: Socket) -> u64 {
+    ///     let mut messages = 0;
+    ///     while socket.next().await.is_some() {
+    ///         messages += 1;
+    ///     }
+    ///     messages
+    /// }
+    /// # let _ = count;
+    /// ```
     pub async fn next(&mut self) -> Option<SocketMessage> {
         loop {
             let frame = tokio::select! {
@@ -137,6 +181,16 @@ impl Socket {
     /// # Cancel safety
     ///
     /// If the future is dropped, the text may have been sent in part. Drop the socket too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_server::custom_routes::{Disconnected, Socket};
+    /// async fn greet(mut socket: Socket) -> Result<(), Disconnected> {
+    ///     socket.send("welcome").await
+    /// }
+    /// # let _ = greet;
+    /// ```
     pub async fn send(&mut self, text: impl Into<Text>) -> Result<(), Disconnected> {
         self.feed(text).await?;
         self.flush().await
@@ -147,6 +201,19 @@ impl Socket {
     /// # Errors
     ///
     /// See [`send`](Self::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_server::custom_routes::{Disconnected, Socket};
+    /// async fn list(mut socket: Socket) -> Result<(), Disconnected> {
+    ///     for line in ["one", "two", "three"] {
+    ///         socket.feed(line).await?;
+    ///     }
+    ///     socket.flush().await
+    /// }
+    /// # let _ = list;
+    /// ```
     pub async fn feed(&mut self, text: impl Into<Text>) -> Result<(), Disconnected> {
         self.feed_message(Message::Text(text.into().0)).await
     }
@@ -156,6 +223,16 @@ impl Socket {
     /// # Errors
     ///
     /// See [`send`](Self::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_server::custom_routes::{Disconnected, Socket};
+    /// async fn play(mut socket: Socket, audio: Vec<u8>) -> Result<(), Disconnected> {
+    ///     socket.send_bytes(audio).await
+    /// }
+    /// # let _ = play;
+    /// ```
     pub async fn send_bytes(&mut self, bytes: impl Into<Bytes>) -> Result<(), Disconnected> {
         self.feed_message(Message::Binary(bytes.into())).await?;
         self.flush().await
@@ -166,6 +243,18 @@ impl Socket {
     /// # Errors
     ///
     /// See [`send`](Self::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_server::custom_routes::{Disconnected, Socket};
+    /// async fn pair(mut socket: Socket) -> Result<(), Disconnected> {
+    ///     socket.feed("first").await?;
+    ///     socket.feed("second").await?;
+    ///     socket.flush().await
+    /// }
+    /// # let _ = pair;
+    /// ```
     pub async fn flush(&mut self) -> Result<(), Disconnected> {
         match tokio::time::timeout(self.write_timeout, self.socket.flush()).await {
             Ok(Ok(())) => Ok(()),
@@ -175,6 +264,16 @@ impl Socket {
 
     /// Closes the WebSocket with a code of RFC 6455 (1000: normal closure; 1008: policy violation) and a reason of at
     /// most 123 bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_server::custom_routes::Socket;
+    /// async fn end(socket: Socket) {
+    ///     socket.close(1000, "the meeting has ended").await;
+    /// }
+    /// # let _ = end;
+    /// ```
     pub async fn close(mut self, code: u16, reason: &str) {
         let frame = CloseFrame { code: CloseCode::from(code), reason: reason.to_owned().into() };
         let close = self.socket.close(Some(frame));
@@ -265,6 +364,17 @@ type Serve = Arc<dyn Fn(Request<()>, Socket) -> BoxFuture<'static, ()> + Send + 
 
 impl SocketRoute {
     /// Creates a route. The WebSocket is closed when the future of `serve` resolves, and on shutdown.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::custom_routes::SocketRoute;
+    ///
+    /// let route = SocketRoute::new("/clock", async |_, mut socket| {
+    ///     socket.send("12:00").await.ok();
+    /// });
+    /// # drop(route);
+    /// ```
     pub fn new<F, R>(path: impl Into<String>, serve: F) -> Self
     where
         F: Fn(Request<()>, Socket) -> R + Send + Sync + 'static,
@@ -277,12 +387,39 @@ impl SocketRoute {
     /// Accepts the caller's key or token also as the query parameter `token`, for clients that can set neither headers nor
     /// subprotocols. URLs appear in the logs of proxies; the server itself logs only the pattern of the path. Default: not
     /// accepted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::custom_routes::SocketRoute;
+    ///
+    /// // `new WebSocket("wss://agents.example/clock?token=…")` in a browser.
+    /// let route = SocketRoute::new("/clock", async |_, _| {}).query_token();
+    /// # drop(route);
+    /// ```
     pub const fn query_token(mut self) -> Self {
         self.query_token = true;
         self
     }
 
     /// Sets a check before the handshake. If it returns a response, that is sent and no WebSocket is opened. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::custom_routes::{Body, SocketRoute};
+    /// use hyper::{Response, StatusCode};
+    ///
+    /// let route = SocketRoute::new("/audio", async |_, _| {}).refuse(|request| {
+    ///     let is_wanted = request.headers().contains_key("x-sample-rate");
+    ///     (!is_wanted).then(|| {
+    ///         let mut response = Response::new(Body::from("set x-sample-rate"));
+    ///         *response.status_mut() = StatusCode::BAD_REQUEST;
+    ///         response
+    ///     })
+    /// });
+    /// # drop(route);
+    /// ```
     pub fn refuse(
         mut self,
         refuse: impl Fn(&Request<()>) -> Option<Response<Body>> + Send + Sync + 'static,

@@ -16,6 +16,15 @@ const USUAL_HEADERS: HeaderValue =
 const HEADER_LIST: usize = 8 * 1024;
 
 /// Origins of web pages that may use the server. Requests without an `Origin` (curl, servers) are not affected.
+///
+/// # Examples
+///
+/// ```
+/// use agent_server::Origins;
+///
+/// let origins = Origins::Listed(vec!["https://app.example".into()]);
+/// assert_eq!(Origins::parse("https://app.example"), Ok(origins));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
     /// The server's own origin and any port of `localhost`, `127.0.0.1` and `[::1]`. The default.

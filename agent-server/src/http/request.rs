@@ -35,17 +35,49 @@ pub(crate) struct BodyLimits {
 }
 
 /// Decoded values of the `{name}` parts of a path. The extensions of a request to a custom route contain them.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_server::custom_routes::{Body, PathParams};
+/// use hyper::{Method, Response};
+///
+/// # fn of(builder: agent_server::ServerBuilder) -> agent_server::ServerBuilder {
+/// builder.route(Method::GET, "/rooms/{id}", async |request| {
+///     let params = PathParams::of(&request);
+///     Response::new(Body::from(format!("room {}", params.get("id"))))
+/// })
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct PathParams(pub(crate) Vec<(Box<str>, String)>);
 
 impl PathParams {
     /// Returns a value; empty if the pattern has no part with this name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::custom_routes::PathParams;
+    ///
+    /// assert_eq!(PathParams::default().get("id"), "");
+    /// ```
     #[must_use]
     pub fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| **known == *name).map_or("", |(_, text)| text)
     }
 
     /// Returns the values of a request's path.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_server::custom_routes::PathParams;
+    ///
+    /// // A request that has not come through a route has no parts.
+    /// let request = hyper::Request::new(());
+    /// assert_eq!(PathParams::of(&request).get("id"), "");
+    /// ```
     #[must_use]
     pub fn of<B>(request: &Request<B>) -> Self {
         request.extensions().get::<Self>().cloned().unwrap_or_default()

@@ -72,6 +72,19 @@ impl SlidingWindow {
     /// # Errors
     ///
     /// [`MemoryError`] if the name is empty, longer than 128 bytes, or contains control characters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use agent_core::memory::InMemoryStore;
+    /// use agent_server::SlidingWindow;
+    ///
+    /// let hour = Duration::from_secs(3_600);
+    /// assert!(SlidingWindow::new("answers", 100, hour, InMemoryStore::new()).is_ok());
+    /// assert!(SlidingWindow::new("", 100, hour, InMemoryStore::new()).is_err());
+    /// ```
     pub fn new(
         name: &str,
         maximum: u32,
@@ -122,6 +135,24 @@ impl SlidingWindow {
     /// # Cancel safety
     ///
     /// If the future is dropped, the request may have been counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use agent_core::memory::InMemoryStore;
+    /// use agent_server::{Admission, SlidingWindow};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let limit = SlidingWindow::new("answers", 1, Duration::from_secs(60), InMemoryStore::new())?;
+    /// limit.admit("session-1").await?;
+    /// if let Admission::Refused { retry_after } = limit.admit("session-1").await? {
+    ///     println!("wait for {retry_after:?}");
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn admit(&self, key: &str) -> Result<Admission, MemoryError> {
         if self.maximum == 0 {
             return Ok(Admission::Admitted);

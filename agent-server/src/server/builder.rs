@@ -36,6 +36,19 @@ use crate::{
 };
 
 /// Builder of a [`Server`].
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_core::Runtime;
+/// use agent_server::{Auth, Server, TaskAgent};
+///
+/// # async fn serve(agent: impl TaskAgent) -> std::io::Result<()> {
+/// let builder = Server::builder(Runtime::builder().build()).agent(agent).auth(Auth::off());
+/// let server = builder.bind("127.0.0.1:8000").await?;
+/// server.serve(std::future::pending()).await;
+/// # Ok(()) }
+/// ```
 #[must_use = "a builder does nothing until `bind`"]
 pub struct ServerBuilder {
     runtime: Runtime,
@@ -209,6 +222,23 @@ impl ServerBuilder {
     }
 
     /// Adds a custom WebSocket. It is closed when the future of `serve` resolves, and on shutdown.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn of(builder: agent_server::ServerBuilder) -> agent_server::ServerBuilder {
+    /// builder.socket("/echo", async |_, mut socket| {
+    ///     use agent_server::custom_routes::SocketMessage;
+    ///
+    ///     while let Some(message) = socket.next().await {
+    ///         let SocketMessage::Text(text) = message else { continue };
+    ///         if socket.send(text).await.is_err() {
+    ///             return;
+    ///         }
+    ///     }
+    /// })
+    /// # }
+    /// ```
     pub fn socket<F, R>(self, path: impl Into<String>, serve: F) -> Self
     where
         F: Fn(Request<()>, Socket) -> R + Send + Sync + 'static,
@@ -218,6 +248,19 @@ impl ServerBuilder {
     }
 
     /// Adds a custom WebSocket with settings, for example a check before the handshake.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use agent_server::custom_routes::SocketRoute;
+    ///
+    /// # fn of(builder: agent_server::ServerBuilder) -> agent_server::ServerBuilder {
+    /// let route = SocketRoute::new("/clock", async |_, mut socket| {
+    ///     socket.send("12:00").await.ok();
+    /// });
+    /// builder.socket_route(route.query_token())
+    /// # }
+    /// ```
     pub fn socket_route(self, mut route: SocketRoute) -> Self {
         let (path, query_token) = (std::mem::take(&mut route.path), route.query_token);
         let auth = AuthPolicy::AuthenticatedSameOrigin;

@@ -27,6 +27,19 @@ use crate::{
 };
 
 /// A server that is bound to an address.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_core::Runtime;
+/// use agent_server::{Server, TaskAgent};
+///
+/// # async fn serve(runtime: Runtime, agent: impl TaskAgent) -> std::io::Result<()> {
+/// let server = Server::builder(runtime).agent(agent).bind("127.0.0.1:0").await?;
+/// println!("http://{}", server.address());
+/// server.serve(async { tokio::signal::ctrl_c().await.unwrap_or_default() }).await;
+/// # Ok(()) }
+/// ```
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,

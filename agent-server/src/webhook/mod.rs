@@ -36,6 +36,21 @@ pub(crate) const GRAPH: &str = "webhook";
 /// 4xx other than 408, 425 and 429.
 ///
 /// [standard-webhooks]: https://www.standardwebhooks.com
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::secret::Secret;
+/// use agent_server::{ServerBuilder, Webhooks, webhook::WebhookError};
+/// use agent_tools::http::Reach;
+///
+/// # fn of(builder: ServerBuilder, secret: &Secret) -> Result<ServerBuilder, WebhookError> {
+/// // Receivers in the private network too.
+/// let webhooks = Webhooks::signed(secret, &Reach::default().and_host("hooks.internal"))?;
+/// # Ok(
+/// builder.webhooks(webhooks)
+/// # ) }
+/// ```
 #[derive(Clone)]
 pub struct Webhooks {
     pub(crate) client: WebhookClient,

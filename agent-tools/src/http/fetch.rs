@@ -16,6 +16,17 @@ use super::{NoClient, Reach, body, client, no_answer};
 const MAX_REDIRECTS: usize = 5;
 
 /// Tool that fetches a page of the public web as text.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::ToolRegistry;
+/// use agent_tools::http::{Fetch, Reach};
+///
+/// let tools = ToolRegistry::builder().tool(Fetch::new(Reach::default())?).build()?;
+/// # drop(tools);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Fetch {
     client: Client,

@@ -20,6 +20,18 @@ const MAX_QUERY_CHARS: usize = 400;
 const MAX_CHARS: usize = 600;
 
 /// Search engine. Configured by the operator, so its address may be private.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::secret::Secret;
+/// use agent_tools::http::{Engine, WebSearch};
+///
+/// let engine = Engine::Tavily { base: "https://api.tavily.com".parse()?, key: Secret::new("tvly-…") };
+/// let search = WebSearch::new(engine)?;
+/// # drop(search);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Engine {
@@ -93,6 +105,18 @@ impl Engine {
 }
 
 /// Tool that searches the web.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::ToolRegistry;
+/// use agent_tools::http::{Engine, WebSearch};
+///
+/// let search = WebSearch::new(Engine::SearXng { base: "http://localhost:8888".parse()? })?;
+/// let tools = ToolRegistry::builder().tool(search).build()?;
+/// # drop(tools);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct WebSearch {
     client: Client,

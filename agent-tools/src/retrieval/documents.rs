@@ -66,7 +66,7 @@ pub struct Passage {
     pub score: f32,
 }
 
-/// What [`Documents::add_folder`] did.
+/// Result of [`Documents::add_folder`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IndexReport {
@@ -97,7 +97,7 @@ pub enum RetrievalError {
     },
 }
 
-/// What the index knows of a document.
+/// Index record of a document.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Indexed {
     /// Hash of its content and of the size of its passages; empty while passages are being written.
@@ -112,6 +112,18 @@ impl Documents {
     /// # Errors
     ///
     /// [`RetrievalError::Memory`]: the name is empty, longer than 128 bytes, or has control characters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{memory::InMemoryStore, model::WordEmbeddings};
+    /// use agent_tools::retrieval::Documents;
+    ///
+    /// let memory = InMemoryStore::new().with_embedder(std::sync::Arc::new(WordEmbeddings));
+    /// let handbook = Documents::new(memory, "handbook")?;
+    /// # drop(handbook);
+    /// # Ok::<(), agent_tools::retrieval::RetrievalError>(())
+    /// ```
     pub fn new(memory: impl IntoMemory, name: &str) -> Result<Self, RetrievalError> {
         Ok(Self {
             memory: memory.into_memory(),
@@ -172,6 +184,21 @@ impl Documents {
     /// # Cancel safety
     ///
     /// Dropping the future leaves some passages out; the next call completes them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{memory::InMemoryStore, model::WordEmbeddings};
+    /// use agent_tools::retrieval::{Documents, load::Format};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let memory = InMemoryStore::new().with_embedder(std::sync::Arc::new(WordEmbeddings));
+    /// let handbook = Documents::new(memory, "handbook")?;
+    /// assert!(handbook.add("refunds.txt", "Refunds within 14 days.", Format::Text).await?);
+    /// assert!(!handbook.add("refunds.txt", "Refunds within 14 days.", Format::Text).await?);
+    /// # Ok(()) }
+    /// ```
     pub async fn add(&self, source: &str, text: &str, format: Format) -> Result<bool, RetrievalError> {
         let hash = self.hash(text);
         let before = self.indexed(source).await?;
@@ -212,6 +239,22 @@ impl Documents {
     /// # Cancel safety
     ///
     /// Dropping the future leaves some passages; the next call removes them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{memory::InMemoryStore, model::WordEmbeddings};
+    /// use agent_tools::retrieval::{Documents, load::Format};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let memory = InMemoryStore::new().with_embedder(std::sync::Arc::new(WordEmbeddings));
+    /// let handbook = Documents::new(memory, "handbook")?;
+    /// handbook.add("refunds.txt", "Refunds within 14 days.", Format::Text).await?;
+    /// handbook.remove("refunds.txt").await?;
+    /// assert!(handbook.search("refunds", 5).await?.is_empty());
+    /// # Ok(()) }
+    /// ```
     pub async fn remove(&self, source: &str) -> Result<bool, RetrievalError> {
         let before = self.indexed(source).await?;
         for number in 0..before.passages {
@@ -230,6 +273,21 @@ impl Documents {
     /// # Cancel safety
     ///
     /// As [`add`](Self::add).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use agent_core::{memory::InMemoryStore, model::WordEmbeddings};
+    /// use agent_tools::retrieval::Documents;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let memory = InMemoryStore::new().with_embedder(std::sync::Arc::new(WordEmbeddings));
+    /// let handbook = Documents::new(memory, "handbook")?;
+    /// let report = handbook.add_folder("handbook/").await?;
+    /// println!("{} added, {} unchanged", report.added.len(), report.unchanged);
+    /// # Ok(()) }
+    /// ```
     pub async fn add_folder(&self, folder: impl AsRef<Path>) -> Result<IndexReport, RetrievalError> {
         let folder = folder.as_ref().to_owned();
         let listed = {
@@ -264,6 +322,22 @@ impl Documents {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{memory::InMemoryStore, model::WordEmbeddings};
+    /// use agent_tools::retrieval::{Documents, load::Format};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let memory = InMemoryStore::new().with_embedder(std::sync::Arc::new(WordEmbeddings));
+    /// let handbook = Documents::new(memory, "handbook")?;
+    /// handbook.add("refunds.txt", "Refunds within 14 days.", Format::Text).await?;
+    /// let passages = handbook.search("refunds", 5).await?;
+    /// assert_eq!(passages[0].source, "refunds.txt");
+    /// # Ok(()) }
+    /// ```
     pub async fn search(&self, query: &str, limit: usize) -> Result<Vec<Passage>, RetrievalError> {
         let found = self.memory.search(Search::new(self.passages.clone()).near(query).limit(limit)).await?;
         Ok(found

@@ -10,6 +10,19 @@ use super::documents::{Documents, Passage};
 const PASSAGES: usize = 5;
 
 /// The tool `search_documents`; see [`Documents::tool`].
+///
+/// # Examples
+///
+/// ```
+/// # use agent_core::{memory::InMemoryStore, model::WordEmbeddings};
+/// use agent_core::tool::AnyTool;
+/// use agent_tools::retrieval::Documents;
+///
+/// # let memory = InMemoryStore::new().with_embedder(std::sync::Arc::new(WordEmbeddings));
+/// let tool = AnyTool::new(Documents::new(memory, "handbook")?.tool());
+/// assert_eq!(tool.name(), "search_documents");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct SearchDocuments {
     documents: Documents,

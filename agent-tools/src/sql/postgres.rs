@@ -21,7 +21,7 @@ use super::rows::{CELL_CHARS, MAX_BYTES, MAX_ROWS, MAX_SQL, Rows, columns, cut, 
 
 const MAX_TIME: Duration = Duration::from_secs(10);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
-/// For every connection: a query is ended by the server itself, whatever becomes of us.
+/// Connection options. The server enforces the statement timeout, even if this process exits.
 const SETTINGS: &str = "-c default_transaction_read_only=on -c statement_timeout=10s -c lock_timeout=2s \
     -c idle_in_transaction_session_timeout=20s";
 
@@ -30,6 +30,18 @@ const SETTINGS: &str = "-c default_transaction_read_only=on -c statement_timeout
 /// Functions of the database can do more than read tables (files, other servers), so a superuser is refused: give it a
 /// user that may read what the model may. No TLS: for a server on the same machine, in a private network, or behind a
 /// proxy that encrypts; an address that demands TLS is refused.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::secret::Secret;
+/// use agent_tools::PostgresQuery;
+///
+/// let address = Secret::new("postgres://reader:password@localhost/shop?sslmode=disable");
+/// let query = PostgresQuery::new(&address, "Tables `orders` and `products` of a shop.")?;
+/// # drop(query);
+/// # Ok::<(), agent_tools::PostgresAddressError>(())
+/// ```
 #[derive(Clone)]
 pub struct PostgresQuery {
     config: Box<Config>,

@@ -48,6 +48,18 @@ const STEPS: i32 = 100;
 /// 256 KiB of any single value that is read or computed, and 10 seconds. A query beyond one of them fails with a text for
 /// the model; rows are left out. The query runs on a thread that the call waits for; a call that is dropped interrupts
 /// it, and it ends within the SQL function that it is in.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::ToolRegistry;
+/// use agent_tools::SqlQuery;
+///
+/// let query = SqlQuery::new("shop.db", "Tables `orders` and `products` of a shop.");
+/// let tools = ToolRegistry::builder().tool(query).build()?;
+/// # drop(tools);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct SqlQuery {
     path: PathBuf,
@@ -201,7 +213,7 @@ fn query(database: &mut Connection, sql: &str, stop: &Stop) -> Result<Rows, Tool
     Ok(Rows { columns, rows, more })
 }
 
-/// What a query has of things that cost memory or time.
+/// Counters of the parts of a query that cost memory or time.
 #[derive(Default)]
 struct Counted {
     calls: AtomicUsize,
@@ -209,7 +221,7 @@ struct Counted {
 }
 
 impl Counted {
-    /// Whether SQLite may compile this part of the query.
+    /// Returns whether SQLite may compile this part of the query.
     fn allow(&self, context: &AuthContext<'_>) -> Authorization {
         let fits = match context.action {
             AuthAction::Read { .. } | AuthAction::Recursive => true,

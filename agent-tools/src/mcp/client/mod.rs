@@ -33,6 +33,18 @@ use super::McpError;
 /// repeated automatically only if the server declares the tool as read-only or idempotent. The next call opens a
 /// new session, with growing waits between failed attempts. A call that is dropped, stopped or times out is
 /// cancelled on the server.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_core::Agent;
+/// use agent_tools::mcp::{Client, Program};
+///
+/// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+/// let files = Client::program("files", Program::new("mcp-files").arg("/srv/docs")).connect().await?;
+/// let agent = Agent::builder("librarian").tools(files.registry().await?);
+/// # drop(agent); Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Client(Arc<Shared>);
 
@@ -259,6 +271,18 @@ impl Default for Limits {
 type PolicyRule = dyn Fn(&RemoteTool, ToolPolicy) -> ToolPolicy + Send + Sync;
 
 /// Builder of a client; [`connect`](Self::connect) builds it.
+///
+/// # Examples
+///
+/// ```no_run
+/// use agent_tools::mcp::{Client, Questions};
+/// use std::time::Duration;
+///
+/// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+/// let builder = Client::http("shop", "https://shop.example/mcp").questions(Questions::Asked);
+/// let client = builder.timeout(Duration::from_secs(20)).connect().await?;
+/// # drop(client); Ok(()) }
+/// ```
 #[must_use = "a builder does nothing until `connect`"]
 pub struct ClientBuilder {
     name: String,

@@ -24,6 +24,16 @@ const ENVIRONMENT: [&str; 8] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"
 const MAX_LINE: u64 = 2_000;
 
 /// A program to start as a server.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::secret::Secret;
+/// use agent_tools::mcp::Program;
+///
+/// let program = Program::new("mcp-mail").arg("--read-only").env("MAIL_TOKEN", Secret::new("…"));
+/// # drop(program);
+/// ```
 #[derive(Clone)]
 pub struct Program {
     path: PathBuf,

@@ -68,6 +68,19 @@ impl Default for HttpOptions {
 
 /// HTTP service for MCP clients. Mount it at one path, usually `/mcp`; authentication is the responsibility of the
 /// embedding server. Cheap to clone; clones share the sessions.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::ToolRegistry;
+/// use agent_tools::mcp::{HttpOptions, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tools = ToolRegistry::builder().build()?;
+/// let service = Server::new("demo", "1.0.0", tools).http(HttpOptions::default());
+/// # drop(service); Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct HttpService {
     inner: StreamableHttpService<McpHandler, LocalSessionManager>,

@@ -57,6 +57,18 @@ const PROGRESS: usize = 64;
 /// Arguments are validated like those of a model, and each call is subject to the tool's policy. For a call that needs an
 /// approval, the person at the client is asked (elicitation); a client without that gets an error. The tools run outside of a run: without todos,
 /// memory and dependencies of a runtime.
+///
+/// # Examples
+///
+/// ```
+/// use agent_core::tool::ToolRegistry;
+/// use agent_tools::{Calculator, mcp::Server};
+///
+/// let tools = ToolRegistry::builder().tool(Calculator::default()).build()?;
+/// let server = Server::new("calculator", "1.0.0", tools);
+/// # drop(server);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Server(Arc<Offer>);
 
