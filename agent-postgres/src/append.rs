@@ -31,12 +31,12 @@ pub(crate) struct Appender {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<QueuedAppend>,
     /// Transactions on their way.
     active: usize,
 }
 
-struct Waiting {
+struct QueuedAppend {
     append: Append,
     columns: Columns,
     bytes: usize,
@@ -57,7 +57,7 @@ impl Inner {
         let (reply, answer) = oneshot::channel();
         let starts = {
             let mut queue = self.appender.queue.lock();
-            queue.waiting.push_back(Waiting { append, columns, bytes, reply });
+            queue.waiting.push_back(QueuedAppend { append, columns, bytes, reply });
             let starts = queue.active < self.appender.writers;
             queue.active += usize::from(starts);
             starts
@@ -73,7 +73,7 @@ impl Inner {
     }
 
     /// Takes what waits, in the order of session names: transactions that lock the same rows lock them in one order.
-    fn take(&self) -> Vec<Waiting> {
+    fn drain(&self) -> Vec<QueuedAppend> {
         let mut queue = self.appender.queue.lock();
         let mut bytes = 0;
         let fitting = queue.waiting.iter().take(APPENDS).take_while(|waiting| {
@@ -82,7 +82,7 @@ impl Inner {
         });
         // The first one is taken in any case.
         let count = fitting.count().max(1).min(queue.waiting.len());
-        let mut batch: Vec<Waiting> = queue.waiting.drain(..count).collect();
+        let mut batch: Vec<QueuedAppend> = queue.waiting.drain(..count).collect();
         if batch.is_empty() {
             queue.active -= 1;
         }
@@ -91,7 +91,7 @@ impl Inner {
         batch
     }
 
-    async fn store(&self, batch: Vec<Waiting>) {
+    async fn store(&self, batch: Vec<QueuedAppend>) {
         let outcome = self.store_all(&batch).await;
         match outcome {
             Ok(outcomes) => {
@@ -116,7 +116,7 @@ impl Inner {
         }
     }
 
-    async fn store_all(&self, batch: &[Waiting]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    async fn store_all(&self, batch: &[QueuedAppend]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         let names: Vec<&str> = batch.iter().map(|waiting| waiting.append.session.as_str()).collect();
         let epochs: Vec<i64> =
             batch.iter().map(|waiting| i64::try_from(waiting.append.epoch.0).unwrap_or(i64::MAX)).collect();
@@ -175,7 +175,7 @@ async fn write(inner: Weak<Inner>) {
     loop {
         // Callers hold the store while they wait.
         let Some(inner) = inner.upgrade() else { return };
-        let batch = inner.take();
+        let batch = inner.drain();
         if batch.is_empty() {
             return;
         }

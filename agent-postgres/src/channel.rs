@@ -103,7 +103,7 @@ struct Unpacker {
 
 impl Unpacker {
     /// Returns the messages that are complete with this payload.
-    fn take(&mut self, payload: &str) -> Vec<String> {
+    fn push_payload(&mut self, payload: &str) -> Vec<String> {
         if let Some(messages) = payload.strip_prefix('m') {
             return messages.split('\n').map(str::to_owned).collect();
         }
@@ -178,7 +178,7 @@ async fn listen_once(
         };
         match next {
             Some(Ok(AsyncMessage::Notification(notification))) => {
-                for message in unpacker.take(notification.payload()) {
+                for message in unpacker.push_payload(notification.payload()) {
                     if sender.send(message).await.is_err() {
                         return Ok(true);
                     }
@@ -202,11 +202,13 @@ mod tests {
         assert!(payloads.iter().all(|payload| payload.len() < 8_000));
         assert!(payloads.len() > 10);
         let mut unpacker = Unpacker::default();
-        let received: Vec<String> = payloads.iter().flat_map(|payload| unpacker.take(payload)).collect();
+        let received: Vec<String> =
+            payloads.iter().flat_map(|payload| unpacker.push_payload(payload)).collect();
         assert_eq!(received, messages);
         // The beginning of a divided message was lost.
         let divided = pack(vec!["글".repeat(9_000), "after".to_owned()]);
-        let received: Vec<String> = divided[1..].iter().flat_map(|payload| unpacker.take(payload)).collect();
+        let received: Vec<String> =
+            divided[1..].iter().flat_map(|payload| unpacker.push_payload(payload)).collect();
         assert_eq!(received, ["after"]);
     }
 }

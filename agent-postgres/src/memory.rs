@@ -6,7 +6,7 @@ use agent_core::{
     journal::StoreError,
     json,
     memory::{
-        Found, Item, MemoryError, MemoryStore, Namespace, Put, Search,
+        Item, MemoryError, MemoryStore, Namespace, Put, Search, SearchHit,
         backend::{Batching, Picker, check_many, check_name},
     },
     model::Embedder,
@@ -79,7 +79,7 @@ impl PostgresMemory {
         self
     }
 
-    async fn select(&self, wanted: &Search, near: Option<Vec<f32>>) -> Result<Vec<Found>, MemoryError> {
+    async fn select(&self, wanted: &Search, near: Option<Vec<f32>>) -> Result<Vec<SearchHit>, MemoryError> {
         if wanted.limit == 0 {
             return Ok(Vec::new());
         }
@@ -191,7 +191,7 @@ impl MemoryStore for PostgresMemory {
         })
     }
 
-    fn search(&self, wanted: Search) -> BoxFuture<'_, Result<Vec<Found>, MemoryError>> {
+    fn search(&self, wanted: Search) -> BoxFuture<'_, Result<Vec<SearchHit>, MemoryError>> {
         Box::pin(async move {
             wanted.check()?;
             let near = match (&wanted.near, &self.embedder) {

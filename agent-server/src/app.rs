@@ -13,7 +13,7 @@ use crate::{
     error::{ApiError, Rejection},
     fanout::Fanouts,
     http::{budget::Budget, router::Router},
-    limits::Limits,
+    limits::CallerLimits,
     metrics::{CustomMetric, Metrics},
     readiness::Readiness,
     webhook::{DeliveryHost, DeliveryRegistry},
@@ -42,7 +42,7 @@ pub(crate) struct AppState {
     /// Start of the server, in seconds since 1970.
     pub(crate) started_at: i64,
     pub(crate) auth: Auth,
-    pub(crate) limits: Limits,
+    pub(crate) limits: CallerLimits,
     pub(crate) tls: Option<Tls>,
     pub(crate) webhooks: Option<Webhooks>,
     pub(crate) deliveries: Arc<DeliveryRegistry>,

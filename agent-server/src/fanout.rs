@@ -37,7 +37,7 @@ pub(crate) struct Fanouts(Mutex<HashMap<SessionId, Weak<Fanout>>>);
 pub(crate) struct Fanout {
     session: SessionId,
     all: Weak<Fanouts>,
-    written: Mutex<Written>,
+    written: Mutex<MessageCache>,
     /// Message of the latest completion of a run.
     completion: Mutex<Option<Completion>>,
 }
@@ -56,7 +56,7 @@ pub(crate) enum Form {
 
 /// Cached messages, oldest first.
 #[derive(Default)]
-struct Written {
+struct MessageCache {
     by_event: HashMap<(Seq, Form), (Arc<Event>, Utf8Bytes)>,
     order: VecDeque<(Seq, Form)>,
     bytes: usize,
@@ -148,7 +148,7 @@ fn is_same(known: &Arc<Event>, event: &Arc<Event>) -> bool {
     Arc::ptr_eq(known, event) || known == event
 }
 
-impl Written {
+impl MessageCache {
     fn keep(&mut self, key: (Seq, Form), event: Arc<Event>, message: Utf8Bytes) {
         if message.len() > KEPT_BYTES {
             return;

@@ -87,15 +87,15 @@ impl RawCalls {
     /// Adds text, and returns what can be shown.
     pub(crate) fn push(&mut self, text: &str) -> String {
         self.held.push_str(text);
-        self.take(false)
+        self.flush(false)
     }
 
     /// Ends the turn, and returns the rest of the text.
     pub(crate) fn finish(&mut self) -> String {
-        self.take(true)
+        self.flush(true)
     }
 
-    fn take(&mut self, end: bool) -> String {
+    fn flush(&mut self, end: bool) -> String {
         let mut shown = String::new();
         loop {
             match self.state {

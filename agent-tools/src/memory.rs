@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use agent_core::{
-    memory::{Found, MemoryError, MemoryStore, Namespace, Put, SEGMENT_BYTES, Search},
+    memory::{MemoryError, MemoryStore, Namespace, Put, SEGMENT_BYTES, Search, SearchHit},
     tool::{Effect, RegistryError, Tool, ToolContext, ToolError, ToolPolicy, ToolRegistry},
 };
 use schemars::JsonSchema;
@@ -192,8 +192,8 @@ struct Read {
     saved: String,
 }
 
-impl From<Found> for Read {
-    fn from(found: Found) -> Self {
+impl From<SearchHit> for Read {
+    fn from(found: SearchHit) -> Self {
         let text = match found.item.value.get("text").and_then(serde_json::Value::as_str) {
             Some(text) => text.to_owned(),
             None => found.item.value.to_string(),
@@ -239,10 +239,10 @@ impl Tool for SearchMemory {
 }
 
 /// The notes that hold the most of the words, in key or text, upper and lower case alike.
-fn by_words(found: Vec<Found>, query: &str) -> Vec<Found> {
+fn by_words(found: Vec<SearchHit>, query: &str) -> Vec<SearchHit> {
     let query = query.to_lowercase();
     let words: Vec<&str> = query.split_whitespace().collect();
-    let mut scored: Vec<(usize, Found)> = found
+    let mut scored: Vec<(usize, SearchHit)> = found
         .into_iter()
         .filter_map(|found| {
             let text = format!("{}\n{}", found.item.key, found.item.value).to_lowercase();

@@ -223,7 +223,7 @@ impl Tool for Shell {
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn()?;
         let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
-        let (mut out, mut err) = (Kept::default(), Kept::default());
+        let (mut out, mut err) = (CapturedOutput::default(), CapturedOutput::default());
         let status = {
             let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
             let reading = async { tokio::try_join!(out.drain(stdout), err.drain(stderr)) };
@@ -263,13 +263,13 @@ impl Drop for Group {
 }
 
 #[derive(Default)]
-struct Kept {
+struct CapturedOutput {
     bytes: Vec<u8>,
     dropped: u64,
     ended: bool,
 }
 
-impl Kept {
+impl CapturedOutput {
     async fn drain(&mut self, pipe: Option<impl AsyncRead + Unpin>) -> io::Result<()> {
         let Some(mut pipe) = pipe else { return Ok(()) };
         let mut chunk = [0; 8192];
@@ -286,7 +286,7 @@ impl Kept {
 
 /// The exit code and the output as one text. A shell reports a signal as an exit code above 128, which is what the
 /// first process of a namespace passes on.
-fn report(status: ExitStatus, isolated: bool, out: &Kept, err: &Kept) -> String {
+fn report(status: ExitStatus, isolated: bool, out: &CapturedOutput, err: &CapturedOutput) -> String {
     use std::os::unix::process::ExitStatusExt;
     let mut text = match (status.code(), status.signal()) {
         (Some(code @ 129..=192), _) if isolated => format!("ended by signal {}", code - 128),

@@ -12,7 +12,7 @@ use agent_core::{
     secret::Secret,
     tool::{Tool, ToolContext, ToolError, ToolFault, ToolOutput, ToolRegistry},
 };
-use agent_tools::http::{Engine, Fetch, Reach, WebSearch};
+use agent_tools::http::{AddressPolicy, Engine, Fetch, WebSearch};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -79,12 +79,12 @@ async fn run(tool: impl Tool, args: Value) -> Result<ToolOutput, ToolError> {
     tools.prepare(ToolCall::new(name, &args))?.run(&ToolContext::detached()).await
 }
 
-async fn fetch(reach: Reach, url: &str) -> Result<String, ToolError> {
+async fn fetch(reach: AddressPolicy, url: &str) -> Result<String, ToolError> {
     run(Fetch::new(reach).unwrap().limit(1000), json!({ "url": url })).await.map(|output| output.to_text())
 }
 
-fn local() -> Reach {
-    Reach::default().and_host("127.0.0.1")
+fn local() -> AddressPolicy {
+    AddressPolicy::default().and_host("127.0.0.1")
 }
 
 #[tokio::test]
@@ -115,7 +115,11 @@ async fn private_addresses_are_refused_without_being_asked() {
         "http://169.254.169.254/latest/meta-data".to_owned(),
         "file:///etc/passwd".to_owned(),
     ] {
-        assert_eq!(fetch(Reach::default(), &url).await.unwrap_err().fault(), ToolFault::Refused, "{url}");
+        assert_eq!(
+            fetch(AddressPolicy::default(), &url).await.unwrap_err().fault(),
+            ToolFault::Refused,
+            "{url}"
+        );
     }
     assert!(server.asked.lock().unwrap().is_empty());
 }

@@ -7,7 +7,7 @@ use agent_core::{
     SessionError, State,
     journal::StoreError,
     model::testing::{Scripted, Turn},
-    testing::{Life, Simulation},
+    testing::{SimulatedProcess, Simulation},
     todo::TodoStatus,
     tool::{DynamicTool, ToolPolicy, ToolRegistry},
 };
@@ -26,7 +26,7 @@ struct Order {
 }
 
 /// Makes an effect with an idempotency key, as a step.
-async fn effect(life: &Life, cx: &Context, name: &'static str) -> agent_core::Result<()> {
+async fn effect(life: &SimulatedProcess, cx: &Context, name: &'static str) -> agent_core::Result<()> {
     let (effects, key) = (life.effects().clone(), cx.idempotency_key(name));
     cx.step(name, async move {
         tokio::time::sleep(Duration::from_millis(3)).await;
@@ -37,7 +37,7 @@ async fn effect(life: &Life, cx: &Context, name: &'static str) -> agent_core::Re
 }
 
 /// Two nodes side by side, a join, a question, sends, todos.
-fn order(life: &Life) -> Graph<Order> {
+fn order(life: &SimulatedProcess) -> Graph<Order> {
     let (reserve, charge, ship, pack) = (life.clone(), life.clone(), life.clone(), life.clone());
     Graph::<Order>::builder("order")
         .node("reserve", async move |_: &Order, cx: &Context| {
@@ -97,7 +97,7 @@ async fn drive(
     }
 }
 
-async fn order_to_its_end(life: Life) -> Result<(Order, BTreeMap<String, u32>), Failure> {
+async fn order_to_its_end(life: SimulatedProcess) -> Result<(Order, BTreeMap<String, u32>), Failure> {
     let graph = order(&life);
     let runtime = life.runtime().graph(&graph).build();
     let session = runtime.session("order-1")?;
@@ -135,7 +135,7 @@ fn an_order_is_carried_out_once_whatever_crashes_and_fails() {
 }
 
 /// An agent with a tool that may be called once only.
-async fn agent_to_its_end(life: Life) -> Result<u32, Failure> {
+async fn agent_to_its_end(life: SimulatedProcess) -> Result<u32, Failure> {
     let effects = life.effects().clone();
     let mail = DynamicTool::new("mail", "Sends a mail.", json!({"type": "object"}), move |_, _| {
         let effects = effects.clone();
@@ -172,7 +172,10 @@ fn an_agent_ends_with_an_answer_whatever_crashes_and_fails() {
 fn a_seed_leads_to_the_same_run() {
     let run = || Simulation::new().seeds(7..40).run(order_to_its_end);
     let (one, other) = (run(), run());
-    assert_eq!((one.lives, one.crashes, one.store_errors), (other.lives, other.crashes, other.store_errors));
+    assert_eq!(
+        (one.processes, one.crashes, one.store_errors),
+        (other.processes, other.crashes, other.store_errors)
+    );
     for ((seed, one), (_, other)) in one.results.iter().zip(&other.results) {
         assert_eq!(one, other, "seed {seed}");
     }
@@ -181,7 +184,7 @@ fn a_seed_leads_to_the_same_run() {
 #[test]
 fn a_scenario_that_repeats_an_effect_is_found() {
     // Not a step: a node that is entered again repeats it.
-    let careless = async |life: Life| {
+    let careless = async |life: SimulatedProcess| {
         let effects = life.effects().clone();
         let graph = Graph::<Order>::builder("order")
             .node("charge", async move |_: &Order, cx: &Context| {

@@ -205,7 +205,7 @@ async fn a_run_whose_store_is_down_fails_visibly_and_continues_when_the_store_wo
     // A long outage.
     tokio::time::sleep(Duration::from_secs(300)).await;
     let status = bench.session.status().await.unwrap();
-    assert!(status.reopening.is_some_and(|reopening| reopening.tries > 5));
+    assert!(status.reopening.is_some_and(|reopening| reopening.attempts > 5));
     bench.store.set_down(false);
     bench.gate.notify_one();
     bench.completed().await;

@@ -13,8 +13,8 @@ use super::{
     assembly::assemble,
     conversation::Window,
     middleware::{DynMiddleware, Middleware},
-    nodes::{Core, Judge, Profile, Reviewer, Tools},
-    profile::judge,
+    nodes::{Core, OutputParser, Profile, Reviewer, Tools},
+    profile::output_parser,
 };
 use crate::{
     engine::Context,
@@ -144,7 +144,7 @@ pub struct AgentBuilder {
     max_turns: Option<u32>,
     pub(super) window: Option<Window>,
     pub(super) summary: Option<Window>,
-    output: Option<Judge>,
+    output: Option<OutputParser>,
     output_mode: OutputMode,
     reviewer: Option<Reviewer>,
     pub(super) fatal: Vec<ToolFault>,
@@ -491,7 +491,7 @@ impl AgentBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn output<T: JsonSchema + DeserializeOwned + Serialize + 'static>(mut self) -> Self {
-        self.output = Some(judge::<T>());
+        self.output = Some(output_parser::<T>());
         self
     }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     AgentError,
     builder::AgentBuilder,
-    nodes::{Judge, Profile, Tools},
+    nodes::{OutputParser, Profile, Tools},
     todo_tool,
 };
 use crate::{
@@ -98,8 +98,8 @@ impl Profile {
 }
 
 /// Returns the parser of answers into `T`: it deserializes the text, and calls the model again if that fails.
-pub(super) fn judge<T: JsonSchema + DeserializeOwned + Serialize + 'static>() -> Judge {
-    Judge {
+pub(super) fn output_parser<T: JsonSchema + DeserializeOwned + Serialize + 'static>() -> OutputParser {
+    OutputParser {
         format: Arc::new(|capabilities| {
             let extractor = Extractor::<T>::new(ModelRequest::default(), capabilities).ok()?;
             extractor.request().response_format

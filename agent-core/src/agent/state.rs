@@ -108,17 +108,17 @@ fn join(held: &mut Messages, new: Messages) {
     for message in &new {
         match held.place_of(&message.id) {
             Some(at) => held.make_mut()[at] = message.clone(),
-            None => match place(held, message) {
-                Place::End => held.push(message.clone()),
-                Place::Before(at) => held.make_mut().insert(at, message.clone()),
-                Place::Instead(at) => held.make_mut()[at] = message.clone(),
+            None => match position_of(held, message) {
+                MessagePosition::End => held.push(message.clone()),
+                MessagePosition::Before(at) => held.make_mut().insert(at, message.clone()),
+                MessagePosition::Instead(at) => held.make_mut()[at] = message.clone(),
             },
         }
     }
 }
 
 /// Position of a new message.
-enum Place {
+enum MessagePosition {
     End,
     Before(usize),
     /// In the place of a message that stood for a result that was missing.
@@ -127,21 +127,24 @@ enum Place {
 
 /// A result may come after those of later calls of its turn (a sub-agent's, say), or after its turn was closed by a
 /// stop.
-fn place(held: &Messages, message: &Message) -> Place {
+fn position_of(held: &Messages, message: &Message) -> MessagePosition {
     let Some(id) = message.tool_call_id.as_deref().filter(|_| message.role == Role::Tool) else {
-        return Place::End;
+        return MessagePosition::End;
     };
     let results = held.iter().rev().take_while(|known| known.role == Role::Tool).count();
     let first = held.len() - results;
-    let Some(said) = first.checked_sub(1).and_then(|at| held.get(at)) else { return Place::End };
+    let Some(said) = first.checked_sub(1).and_then(|at| held.get(at)) else { return MessagePosition::End };
     if let Some(at) = held[first..].iter().position(|known| is_closing(known, said, id)) {
-        return Place::Instead(first + at);
+        return MessagePosition::Instead(first + at);
     }
     let order = |id: &str| said.tool_calls.iter().position(|call| call.id == id);
-    let Some(own) = order(id) else { return Place::End };
+    let Some(own) = order(id) else { return MessagePosition::End };
     let comes_later =
         |known: &Arc<Message>| known.tool_call_id.as_deref().and_then(order).is_some_and(|other| other > own);
-    held[first..].iter().position(comes_later).map_or(Place::End, |at| Place::Before(first + at))
+    held[first..]
+        .iter()
+        .position(comes_later)
+        .map_or(MessagePosition::End, |at| MessagePosition::Before(first + at))
 }
 
 impl AgentState {

@@ -67,7 +67,7 @@ const MAX_EVENT: usize = 256 * 1024;
 /// # Ok(()) }
 /// ```
 pub struct Context {
-    pub(super) place: Arc<TaskPlace>,
+    pub(super) scope: Arc<TaskScope>,
     pub(super) node: NodeIx,
     pub(super) number: u64,
     pub(super) superstep: u64,
@@ -79,7 +79,7 @@ pub struct Context {
 
 /// State shared by the tasks of one frame. One pointer in each context, because every reference count costs as much as a
 /// small node.
-pub(super) struct TaskPlace {
+pub(super) struct TaskScope {
     pub(super) env: Arc<RunContext>,
     pub(super) topology: Arc<Topology>,
     /// The task that contains the subgraph; `None` for the outermost graph.
@@ -89,8 +89,8 @@ pub(super) struct TaskPlace {
 
 impl Context {
     /// Creates a context that belongs to no task yet.
-    pub(super) fn new(place: Arc<TaskPlace>) -> Self {
-        Self { place, node: 0, number: 0, superstep: 0, replay: OnceLock::new(), attempt_number: 0 }
+    pub(super) fn new(scope: Arc<TaskScope>) -> Self {
+        Self { scope, node: 0, number: 0, superstep: 0, replay: OnceLock::new(), attempt_number: 0 }
     }
 
     /// Makes this the context of a task.
@@ -104,14 +104,14 @@ impl Context {
     }
 
     fn name(&self) -> &NodeName {
-        &self.place.topology.names[self.node as usize]
+        &self.scope.topology.names[self.node as usize]
     }
 
     pub(super) fn restore(&self, record: TaskRecord) {
         let replay = TaskReplay::new(
-            Arc::clone(&self.place.env),
+            Arc::clone(&self.scope.env),
             Arc::new(self.task_id()),
-            self.place.slot.clone(),
+            self.scope.slot.clone(),
             Some(record),
         );
         if self.replay.set(Arc::new(replay)).is_err() {
@@ -122,7 +122,7 @@ impl Context {
     pub(super) fn replay(&self) -> &Arc<TaskReplay> {
         self.replay.get_or_init(|| {
             let task = Arc::new(self.task_id());
-            Arc::new(TaskReplay::new(Arc::clone(&self.place.env), task, self.place.slot.clone(), None))
+            Arc::new(TaskReplay::new(Arc::clone(&self.scope.env), task, self.scope.slot.clone(), None))
         })
     }
 
@@ -155,7 +155,7 @@ impl Context {
     }
 
     fn task_id(&self) -> TaskId {
-        match &self.place.parent {
+        match &self.scope.parent {
             Some(parent) => parent.child(Arc::clone(self.name()), self.number),
             None => TaskId::root(Arc::clone(self.name()), self.number),
         }
@@ -186,7 +186,7 @@ impl Context {
     /// ```
     #[must_use]
     pub fn session(&self) -> &SessionId {
-        &self.place.env.session
+        &self.scope.env.session
     }
 
     /// Returns the number of the run.
@@ -212,7 +212,7 @@ impl Context {
     /// ```
     #[must_use]
     pub fn run(&self) -> RunId {
-        self.place.env.run
+        self.scope.env.run
     }
 
     /// Returns the name of the node.
@@ -344,7 +344,7 @@ impl Context {
     /// ```
     #[must_use]
     pub fn used(&self) -> BudgetUsage {
-        self.place.env.budget.used()
+        self.scope.env.budget.used()
     }
 
     // --- dependencies -----------------------------------------------------------------------------------------
@@ -377,7 +377,7 @@ impl Context {
     /// # Ok(()) }
     /// ```
     pub fn get<T: Any + Send + Sync>(&self) -> Result<Arc<T>> {
-        let found = self.place.env.deps.typed.get(&TypeId::of::<T>()).cloned();
+        let found = self.scope.env.deps.typed.get(&TypeId::of::<T>()).cloned();
         found.and_then(|any| any.downcast().ok()).ok_or_else(|| {
             NodeError::permanent(format!(
                 "no `{}` was provided; give one to `Runtime::builder().provide(..)`",
@@ -418,14 +418,14 @@ impl Context {
     /// # Ok(()) }
     /// ```
     pub fn context<T: Serialize + DeserializeOwned + Any + Send + Sync>(&self) -> Result<Arc<T>> {
-        let context = self.place.env.context.as_ref().ok_or(ContextError::Missing);
+        let context = self.scope.env.context.as_ref().ok_or(ContextError::Missing);
         context.and_then(|context| context.read()).map_err(NodeError::permanent)
     }
 
     /// Returns the stored context of the run as JSON.
     #[cfg(feature = "prompt")]
     pub(crate) fn context_json(&self) -> Option<serde_json::Value> {
-        self.place.env.context.as_ref()?.json()
+        self.scope.env.context.as_ref()?.json()
     }
 
     /// Returns the context of the run, which was set with
@@ -455,7 +455,7 @@ impl Context {
     /// # let _ = print;
     /// ```
     pub fn transient_context<T: Any + Send + Sync>(&self) -> Result<Arc<T>> {
-        let context = self.place.env.context.as_ref().ok_or(ContextError::Missing);
+        let context = self.scope.env.context.as_ref().ok_or(ContextError::Missing);
         context.and_then(|context| context.live()).map_err(NodeError::permanent)
     }
 
@@ -490,7 +490,7 @@ impl Context {
     /// # Ok(()) }
     /// ```
     pub fn memory(&self) -> Result<&Arc<dyn MemoryStore>> {
-        self.place.env.deps.memory.as_ref().ok_or_else(|| {
+        self.scope.env.deps.memory.as_ref().ok_or_else(|| {
             NodeError::permanent("the runtime has no long-term memory; give it one with `.memory(..)`")
         })
     }
@@ -523,7 +523,7 @@ impl Context {
     #[must_use]
     pub fn idempotency_key(&self, key: &str) -> String {
         let text =
-            format!("{}\n{}\n{}\n{key}", self.place.env.session, self.place.env.run, self.replay().task);
+            format!("{}\n{}\n{}\n{key}", self.scope.env.session, self.scope.env.run, self.replay().task);
         crate::util::digest(&text, 16)
     }
 
@@ -643,7 +643,7 @@ impl Context {
         let named = |error: ValueError| NodeError::permanent(error.of(format!("event `{name}`")));
         let value = json::to_value(&value).map_err(named)?;
         let of = self.attempt_handle();
-        let writer = &self.place.env.writer;
+        let writer = &self.scope.env.writer;
         if !writer.wants(EventKind::Custom) {
             return Ok(of.touch()?);
         }
@@ -727,7 +727,7 @@ impl Context {
 
     pub(crate) fn emit_ephemeral(&self, body: EventBody) {
         if self.attempt_handle().touch().is_ok() {
-            self.place.env.emit_ephemeral(Some(Arc::clone(&self.replay().task)), body);
+            self.scope.env.emit_ephemeral(Some(Arc::clone(&self.replay().task)), body);
         }
     }
 
@@ -762,7 +762,7 @@ impl Context {
     /// ```
     pub fn model(&self) -> Result<super::model::RecordedModel> {
         let model =
-            self.place.env.deps.model.clone().ok_or_else(|| {
+            self.scope.env.deps.model.clone().ok_or_else(|| {
                 NodeError::permanent("the runtime has no model; give it one with `.model(..)`")
             })?;
         Ok(self.model_of(&model))
@@ -830,7 +830,7 @@ impl Context {
     /// # Ok(()) }
     /// ```
     pub fn tools(&self) -> Result<super::RecordedTools> {
-        let tools = self.place.env.deps.tools.clone().ok_or_else(|| {
+        let tools = self.scope.env.deps.tools.clone().ok_or_else(|| {
             NodeError::permanent("the runtime has no tools; give it some with `.tools(..)`")
         })?;
         Ok(self.tools_of(&tools))
@@ -901,7 +901,7 @@ impl Context {
     /// ```
     pub async fn cancelled(&self) {
         self.listen();
-        self.place.env.control.stop.cancelled().await;
+        self.scope.env.control.stop.cancelled().await;
     }
 
     /// Returns `true` if the run is being stopped. Gives the node a grace period, as [`cancelled`](Context::cancelled) does.
@@ -931,12 +931,12 @@ impl Context {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.listen();
-        self.place.env.control.stop.is_cancelled()
+        self.scope.env.control.stop.is_cancelled()
     }
 
     fn listen(&self) {
         if self.replay().register_stop_listener() {
-            self.place.env.control.listeners.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+            self.scope.env.control.listeners.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         }
     }
 
@@ -976,7 +976,7 @@ impl Clone for Context {
         // The clone shares the activation's memory, so it must exist.
         let replay = OnceLock::from(Arc::clone(self.replay()));
         Self {
-            place: Arc::clone(&self.place),
+            scope: Arc::clone(&self.scope),
             node: self.node,
             number: self.number,
             superstep: self.superstep,
@@ -989,8 +989,8 @@ impl Clone for Context {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("session", &self.place.env.session)
-            .field("run", &self.place.env.run)
+            .field("session", &self.scope.env.session)
+            .field("run", &self.scope.env.run)
             .field("task", &self.task_id())
             .finish_non_exhaustive()
     }

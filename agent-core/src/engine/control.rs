@@ -73,9 +73,9 @@ impl Stop {
 }
 
 /// A question that is being asked; see [`RunControl::asking`].
-pub(crate) struct Asking<'a>(&'a RunControl);
+pub(crate) struct RunnableGuard<'a>(&'a RunControl);
 
-impl Drop for Asking<'_> {
+impl Drop for RunnableGuard<'_> {
     fn drop(&mut self) {
         self.0.adjust_runnable(-1);
     }
@@ -123,9 +123,9 @@ impl RunControl {
 
     /// Counts as a runnable task until it is dropped, so that the run does not pause between the moment in which a question
     /// is visible and that in which its entry is queued for the journal.
-    pub(crate) fn asking(&self) -> Asking<'_> {
+    pub(crate) fn asking(&self) -> RunnableGuard<'_> {
         self.adjust_runnable(1);
-        Asking(self)
+        RunnableGuard(self)
     }
 
     /// Returns how long the run has had no runnable task.

@@ -20,7 +20,7 @@ use tracing::{Instrument, Span};
 
 use super::{
     Context, RunError,
-    context::TaskPlace,
+    context::TaskScope,
     schedule::Activation,
     task::{TaskResult, finished_fact, run_task},
 };
@@ -86,10 +86,10 @@ impl ConcurrencySlot for SubgraphSlot {
 /// of pool and state, and reports its finished jobs together when it has no further one.
 struct TaskPool<S: State> {
     graph: Graph<S>,
-    place: Arc<TaskPlace>,
+    scope: Arc<TaskScope>,
     superstep: u64,
     capped: bool,
-    /// By place; each job is taken once.
+    /// By index; each job is taken once.
     jobs: Box<[Mutex<Option<Job>>]>,
     /// The next job, in a pool without limits.
     next: AtomicUsize,
@@ -118,18 +118,18 @@ struct Queue {
     running: usize,
     by_node: HashMap<NodeIx, usize>,
     /// Tasks that got their answers and wait for a slot, in order.
-    returning: Vec<Returning>,
+    returning: Vec<SlotWaiter>,
 }
 
 /// A task that waits for a slot.
-struct Returning {
+struct SlotWaiter {
     number: u64,
     node: NodeIx,
     wakers: Vec<Waker>,
 }
 
 struct Job {
-    place: usize,
+    index: usize,
     activation: Activation,
     record: Option<Box<TaskRecord>>,
 }
@@ -138,29 +138,29 @@ struct Job {
 struct Worker<S: State> {
     pool: Arc<TaskPool<S>>,
     state: Arc<S>,
-    place: Arc<TaskPlace>,
+    scope: Arc<TaskScope>,
 }
 
 /// Runs two or more tasks and returns how they ended, in the order of activation.
 pub(crate) async fn run_parallel<S: State>(
     graph: &Graph<S>,
     state: &Arc<S>,
-    place: &Arc<TaskPlace>,
+    scope: &Arc<TaskScope>,
     superstep: u64,
     tasks: Vec<(Activation, Option<Box<TaskRecord>>)>,
 ) -> Vec<TaskResult<S>> {
     let count = tasks.len();
-    let env = &place.env;
+    let env = &scope.env;
     let capped = graph.0.concurrency < count
         || tasks.iter().any(|(task, _)| graph.node(task.node).policy.concurrency.is_some());
     let mut queue = Queue::default();
     if capped {
         queue.jobs = tasks.iter().enumerate().map(|(at, (task, _))| (at, task.node)).collect();
     }
-    let job = |(place, (activation, record))| Mutex::new(Some(Job { place, activation, record }));
+    let job = |(index, (activation, record))| Mutex::new(Some(Job { index, activation, record }));
     let pool = Arc::new_cyclic(|me| TaskPool {
         graph: graph.clone(),
-        place: Arc::clone(place),
+        scope: Arc::clone(scope),
         superstep,
         capped,
         jobs: tasks.into_iter().enumerate().map(job).collect(),
@@ -181,7 +181,7 @@ pub(crate) async fn run_parallel<S: State>(
     let guard = pool.cancel.clone().drop_guard();
     let threads = tokio::runtime::Handle::current().metrics().num_workers();
     // Under a deadline, no task may keep this thread; see `deadline`.
-    let apart = place.parent.is_none() && env.budget.is_timed();
+    let apart = scope.parent.is_none() && env.budget.is_timed();
     for _ in usize::from(!apart)..threads.min(count) {
         env.group.spawn(worker(Arc::clone(&pool)));
     }
@@ -208,24 +208,24 @@ pub(crate) async fn run_parallel<S: State>(
 
 /// Runs jobs until there is none or the limits are reached.
 async fn worker<S: State>(pool: Arc<TaskPool<S>>) {
-    let Some(mut job) = pool.take() else { return };
+    let Some(mut job) = pool.next_job() else { return };
     // The superstep cannot end while the worker has a job.
     let Some(handle) = pool.hold() else { return };
     let mut ended = 0;
     loop {
-        let (place, of) = (job.place, Of::new(&job.activation));
+        let (index, of) = (job.index, TaskRef::new(&job.activation));
         let mut task = begin(&handle, job);
         // Polled once here; see the type.
         match std::future::poll_fn(|cx| Poll::Ready(task.as_mut().poll(cx))).await {
             Poll::Ready(end) => {
                 drop(task);
-                ended += pool.keep(place, of, end);
+                ended += pool.keep(index, of, end);
             }
             Poll::Pending => {
-                pool.place.env.group.spawn(drive_pending(Arc::clone(&pool), place, of, task));
+                pool.scope.env.group.spawn(drive_pending(Arc::clone(&pool), index, of, task));
             }
         }
-        match pool.take() {
+        match pool.next_job() {
             Some(next) => job = next,
             None => break,
         }
@@ -251,12 +251,12 @@ fn boxed_worker<S: State>(pool: Arc<TaskPool<S>>) -> Pin<Box<dyn Future<Output =
     Box::pin(worker(pool))
 }
 
-async fn drive_pending<S: State>(pool: Arc<TaskPool<S>>, place: usize, of: Of, mut task: TaskFuture<S>) {
+async fn drive_pending<S: State>(pool: Arc<TaskPool<S>>, index: usize, of: TaskRef, mut task: TaskFuture<S>) {
     let mut end = tokio::select! {
         biased; // a result that came in the same poll counts
         end = task.as_mut() => Some(end),
         () = pool.cancel.cancelled() => Some(TaskResult::Cancelled),
-        () = pool.place.env.control.stop.cancelled() => None,
+        () = pool.scope.env.control.stop.cancelled() => None,
     };
     if end.is_none() {
         // The next poll ends a task that does not listen for a stop; one that listens has the grace time.
@@ -269,9 +269,9 @@ async fn drive_pending<S: State>(pool: Arc<TaskPool<S>>, place: usize, of: Of, m
     // A panic in the author's `Drop` must not keep the slot of the task.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
         let (node, message) = (&pool.graph.node(of.node).name, crate::util::panic_message(&*panic));
-        tracing::error!(session = %pool.place.env.session, %node, message, "a cancelled node panicked while it was dropped");
+        tracing::error!(session = %pool.scope.env.session, %node, message, "a cancelled node panicked while it was dropped");
     }
-    let ended = pool.keep(place, of, end.unwrap_or(TaskResult::Cancelled));
+    let ended = pool.keep(index, of, end.unwrap_or(TaskResult::Cancelled));
     pool.settle(ended);
     // Jobs that the limits held back may start now.
     if pool.capped {
@@ -281,7 +281,7 @@ async fn drive_pending<S: State>(pool: Arc<TaskPool<S>>, place: usize, of: Of, m
 
 async fn run_job<S: State>(worker: Arc<Worker<S>>, job: Job) -> TaskResult<S> {
     let pool = &worker.pool;
-    let mut cx = Context::new(Arc::clone(&worker.place));
+    let mut cx = Context::new(Arc::clone(&worker.scope));
     cx.enter(job.activation.node, job.activation.number, pool.superstep);
     let running = run_task(&pool.graph, &*worker.state, &job.activation, &cx, job.record);
     // A panic outside the node's code (a cache key, a retry predicate) must not keep the slot of the task.
@@ -291,14 +291,14 @@ async fn run_job<S: State>(worker: Arc<Worker<S>>, job: Job) -> TaskResult<S> {
     });
     drop(cx);
     // Journalled at once: a sibling's failure or a crash does not undo it.
-    let env = &pool.place.env;
+    let env = &pool.scope.env;
     match end {
         TaskResult::Finished { outcome, raw, cached, journalled: false }
-            if env.writer.wants_of(EventKind::NodeFinished, pool.place.parent.is_some()) =>
+            if env.writer.wants_of(EventKind::NodeFinished, pool.scope.parent.is_some()) =>
         {
             let node = Arc::clone(&pool.graph.node(job.activation.node).name);
             let number = job.activation.number;
-            let task = match &pool.place.parent {
+            let task = match &pool.scope.parent {
                 Some(parent) => parent.child(node, number),
                 None => TaskId::root(node, number),
             };
@@ -314,12 +314,12 @@ async fn run_job<S: State>(worker: Arc<Worker<S>>, job: Job) -> TaskResult<S> {
 
 /// A task as counted by the limits.
 #[derive(Clone, Copy)]
-struct Of {
+struct TaskRef {
     number: u64,
     node: NodeIx,
 }
 
-impl Of {
+impl TaskRef {
     const fn new(activation: &Activation) -> Self {
         Self { number: activation.number, node: activation.node }
     }
@@ -327,29 +327,29 @@ impl Of {
 
 impl<S: State> TaskPool<S> {
     /// Takes the next job that the limits allow.
-    fn take(&self) -> Option<Job> {
-        if self.failed.load(Ordering::Acquire) || self.place.env.control.stop.is_cancelled() {
+    fn next_job(&self) -> Option<Job> {
+        if self.failed.load(Ordering::Acquire) || self.scope.env.control.stop.is_cancelled() {
             // Jobs that did not start end here.
-            for (place, job) in self.jobs.iter().enumerate() {
+            for (index, job) in self.jobs.iter().enumerate() {
                 let left = job.lock().take().is_some();
                 if left {
-                    self.settle(self.store(place, TaskResult::Cancelled));
+                    self.settle(self.store(index, TaskResult::Cancelled));
                 }
             }
             return None;
         }
         if !self.capped {
-            let place = self.next.fetch_add(1, Ordering::Relaxed);
-            return self.jobs.get(place)?.lock().take();
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            return self.jobs.get(index)?.lock().take();
         }
-        let (place, node) = {
+        let (index, node) = {
             let mut queue = self.queue.lock();
             let at = queue.jobs.iter().position(|(_, node)| self.has_room(&queue, *node))?;
-            let (place, node) = queue.jobs.remove(at)?;
+            let (index, node) = queue.jobs.remove(at)?;
             queue.enter(node);
-            (place, node)
+            (index, node)
         };
-        let job = self.jobs[place].lock().take();
+        let job = self.jobs[index].lock().take();
         if job.is_none() {
             // The superstep failed in the meantime.
             self.queue.lock().leave(node);
@@ -364,11 +364,11 @@ impl<S: State> TaskPool<S> {
             self.release(0);
             return None;
         };
-        let TaskPlace { env, topology, parent, slot } = &*self.place;
+        let TaskScope { env, topology, parent, slot } = &*self.scope;
         let slot = if self.capped { Some(Arc::clone(self) as _) } else { slot.clone() };
         let (env, topology, parent) = (Arc::clone(env), Arc::clone(topology), parent.clone());
-        let place = Arc::new(TaskPlace { env, topology, parent, slot });
-        Some(Arc::new(Worker { pool: Arc::clone(self), state, place }))
+        let scope = Arc::new(TaskScope { env, topology, parent, slot });
+        Some(Arc::new(Worker { pool: Arc::clone(self), state, scope }))
     }
 
     /// Ends a worker after its handle was dropped, and reports the tasks that ended in it.
@@ -393,9 +393,9 @@ impl<S: State> TaskPool<S> {
     }
 
     fn adjust_runnable(&self, change: i64) {
-        self.place.env.control.adjust_runnable(change);
+        self.scope.env.control.adjust_runnable(change);
         // The slot of the subgraph in the outer pool, if this pool belongs to a subgraph.
-        if let Some(outer) = &self.place.slot {
+        if let Some(outer) = &self.scope.slot {
             outer.adjust_runnable(change);
         }
     }
@@ -408,7 +408,7 @@ impl<S: State> TaskPool<S> {
 
     /// Keeps the end of a task that has begun, and releases its slot. Returns the number of tasks to
     /// [settle](TaskPool::settle).
-    fn keep(&self, place: usize, of: Of, end: TaskResult<S>) -> usize {
+    fn keep(&self, index: usize, of: TaskRef, end: TaskResult<S>) -> usize {
         if self.capped {
             self.give_back(of);
         }
@@ -417,17 +417,17 @@ impl<S: State> TaskPool<S> {
             TaskResult::Failed(_) => self.graph.0.on_failure == FailurePolicy::FailFast,
             _ => false,
         };
-        let ended = self.store(place, end);
+        let ended = self.store(index, end);
         if fatal && !self.failed.swap(true, Ordering::AcqRel) {
             self.cancel.cancel();
             // Ends the jobs that did not start; there is none to begin.
-            drop(self.take());
+            drop(self.next_job());
         }
         ended
     }
 
-    fn store(&self, place: usize, end: TaskResult<S>) -> usize {
-        let mut kept = self.ends[place].lock();
+    fn store(&self, index: usize, end: TaskResult<S>) -> usize {
+        let mut kept = self.ends[index].lock();
         let fresh = kept.is_none();
         if fresh {
             *kept = Some(end);
@@ -436,7 +436,7 @@ impl<S: State> TaskPool<S> {
     }
 
     /// Releases the slot of a task and gives it to the first task that waits for one.
-    fn give_back(&self, of: Of) {
+    fn give_back(&self, of: TaskRef) {
         let mut queue = self.queue.lock();
         if let Some(at) = queue.returning.iter().position(|returning| returning.number == of.number) {
             // It still waits for a slot.
@@ -470,21 +470,21 @@ impl Queue {
 impl<S: State> ConcurrencySlot for TaskPool<S> {
     fn set_blocked(&self, blocked: bool, task: &TaskId) {
         let Some(&node) = self.graph.0.index.get(task.node()) else { return };
-        let of = Of { number: task.number(), node };
+        let of = TaskRef { number: task.number(), node };
         if blocked {
             self.give_back(of);
             if let Some(pool) = self.me.upgrade() {
-                self.place.env.group.spawn(boxed_worker(pool));
+                self.scope.env.group.spawn(boxed_worker(pool));
             }
         } else {
             let mut queue = self.queue.lock();
             if self.has_room(&queue, node) {
                 queue.enter(node);
             } else {
-                queue.returning.push(Returning { number: of.number, node, wakers: Vec::new() });
+                queue.returning.push(SlotWaiter { number: of.number, node, wakers: Vec::new() });
             }
         }
-        if let Some(outer) = &self.place.slot {
+        if let Some(outer) = &self.scope.slot {
             outer.set_blocked(blocked, task);
         }
     }
@@ -500,7 +500,7 @@ impl<S: State> ConcurrencySlot for TaskPool<S> {
                 return Poll::Pending;
             }
         }
-        if let Some(outer) = &self.place.slot {
+        if let Some(outer) = &self.scope.slot {
             ready!(outer.poll_slot(task, waker));
         }
         Poll::Ready(())

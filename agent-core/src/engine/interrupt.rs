@@ -12,11 +12,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Sleep;
 
-use super::task::{AttemptHandle, Recalled};
+use super::task::{AttemptHandle, ReplayedQuestion};
 use crate::{
     graph::{NodeError, Result},
     ids::QuestionId,
-    interrupt::{AskError, OpenQuestion, Question, Shown},
+    interrupt::{AskError, OpenQuestion, Question, QuestionFingerprint},
     journal::entry::WithdrawReason,
 };
 
@@ -103,17 +103,17 @@ impl<T: DeserializeOwned> Ask<T> {
     }
 
     /// Looks up the recorded answer of the question. `Pending` if the node must first request an earlier record.
-    fn recall(&mut self, question: Question, cx: &Context<'_>) -> Poll<Result<Option<T>>> {
-        let shown = Shown::of(&question, self.asker == Asker::Engine);
-        match self.of.recall(&self.id, &shown, self.asker == Asker::Tool) {
-            Recalled::Answer(answer) => return Poll::Ready(self.read(answer).map(Some)),
-            Recalled::Changed(before) => {
+    fn replay_question(&mut self, question: Question, cx: &Context<'_>) -> Poll<Result<Option<T>>> {
+        let shown = QuestionFingerprint::of(&question, self.asker == Asker::Engine);
+        match self.of.replay_question(&self.id, &shown, self.asker == Asker::Tool) {
+            ReplayedQuestion::Answer(answer) => return Poll::Ready(self.read(answer).map(Some)),
+            ReplayedQuestion::Changed(before) => {
                 let question = self.id.clone();
                 let changed = AskError::Changed { question, shown: before, asked: shown.text };
                 return Poll::Ready(Err(changed.into()));
             }
-            Recalled::Replaced => self.of.env.board.forget(&self.id),
-            Recalled::New => {}
+            ReplayedQuestion::Replaced => self.of.env.pending_questions.forget(&self.id),
+            ReplayedQuestion::New => {}
         }
         match self.of.was_withdrawn(&self.id) {
             Some(WithdrawReason::Expired) => return Poll::Ready(Err(self.expired())),
@@ -131,7 +131,7 @@ impl<T: DeserializeOwned> Ask<T> {
         Poll::Ready(self.begin(question, shown).map(|()| None))
     }
 
-    fn begin(&mut self, question: Question, shown: Shown) -> Result<()> {
+    fn begin(&mut self, question: Question, shown: QuestionFingerprint) -> Result<()> {
         let (of, env) = (&self.of, &self.of.env);
         crate::interrupt::check_question(&question)
             .map_err(|reason| AskError::Illegal { key: self.id.to_string(), reason })?;
@@ -148,18 +148,19 @@ impl<T: DeserializeOwned> Ask<T> {
         let deadline = open.question.deadline;
         let mut scope = 0;
         let _asking = env.control.asking();
-        let new = env.board.add(open.clone(), &of.waiter(), || of.suspend(&mut scope))?;
+        let new = env.pending_questions.add(open.clone(), &of.waiter(), || of.suspend(&mut scope))?;
         self.stage = Stage::Asked(scope);
         // The pause is reported only when this is stored.
         if let Err(error) = of.append_question(shown, open, new) {
             self.stage = Stage::Done;
             if new {
-                env.board.withdraw(&self.id);
+                env.pending_questions.withdraw(&self.id);
             }
             of.cancel_suspend(scope);
             return Err(error);
         }
-        if !new && let Some(known) = env.board.open().into_iter().find(|open| open.id == self.id) {
+        if !new && let Some(known) = env.pending_questions.open().into_iter().find(|open| open.id == self.id)
+        {
             asked_at = known.asked_at;
         }
         self.deadline = deadline.map(|deadline| {
@@ -184,7 +185,7 @@ impl<T: DeserializeOwned> Ask<T> {
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
         self.of.check_live()?;
         if let Some(question) = self.question.take()
-            && let Some(answer) = ready!(self.recall(question, cx))?
+            && let Some(answer) = ready!(self.replay_question(question, cx))?
         {
             return Poll::Ready(Ok(answer));
         }
@@ -193,8 +194,8 @@ impl<T: DeserializeOwned> Ask<T> {
         }
         // Answered; waits for a concurrency slot.
         ready!(self.of.poll_slot(cx.waker()));
-        let board = &self.of.env.board;
-        match board.poll_answer(&self.id, &self.of.task, &self.of.waiter(), cx.waker()) {
+        let pending_questions = &self.of.env.pending_questions;
+        match pending_questions.poll_answer(&self.id, &self.of.task, &self.of.waiter(), cx.waker()) {
             Poll::Ready(Some(answer)) => {
                 self.of.store_answer(&self.id, answer.clone());
                 return Poll::Ready(self.read(answer));

@@ -116,7 +116,7 @@ fn publish(writer: &JournalWriter, stored: Vec<QueuedItem>) {
     for queued in stored {
         match queued {
             QueuedItem::Entry(entry, _) => writer.broadcast.publish(std::iter::once(&*entry)),
-            QueuedItem::Event(event) => writer.broadcast.show(*event),
+            QueuedItem::Event(event) => writer.broadcast.publish_ephemeral(*event),
         }
     }
 }

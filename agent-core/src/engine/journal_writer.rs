@@ -337,7 +337,7 @@ impl JournalWriter {
         }
         let mut state = self.state.lock();
         if state.queue.is_empty() && !state.flushing {
-            self.broadcast.show(event);
+            self.broadcast.publish_ephemeral(event);
         } else if state.queue.len() < QUEUE_CAPACITY {
             state.queue.push(QueuedItem::Event(Box::new(event)));
         } else {

@@ -66,7 +66,7 @@ use crate::{
     run::{LimitError, LimitKind},
     state::State,
 };
-use context::TaskPlace;
+use context::TaskScope;
 use executor::ConcurrencySlot;
 use schedule::{Activation, Advance, Schedule};
 use task::{NodeFailure as Failure, TaskResult, finished_fact, run_task, unless_stopped};
@@ -89,7 +89,7 @@ pub(crate) struct Frame<S: State> {
     /// Updates were applied that are not committed: the state differs from the journal.
     pub(crate) dirty: bool,
     /// The same for each task, with the slot of the task that contains the subgraph, in a pool with limits.
-    place: Arc<TaskPlace>,
+    scope: Arc<TaskScope>,
     /// The context of the last task that ran alone, for the next one.
     context: Option<Context>,
     /// Called after each commit of the outermost graph.
@@ -117,14 +117,14 @@ pub(crate) fn begin<S: State>(graph: &Graph<S>, state: &S, first_number: u64) ->
     let mut chosen = Vec::new();
     graph.0.branch(start, state, &mut chosen)?;
     schedule.fire(start);
-    take(&mut schedule, chosen);
+    activate_all(&mut schedule, chosen);
     match schedule.advance() {
         Advance::Superstep | Advance::Done => Ok(schedule),
         Advance::Stuck { joins } => Err(RunError::JoinNeverFilled { joins }),
     }
 }
 
-fn take(schedule: &mut Schedule, chosen: Vec<Chosen>) {
+fn activate_all(schedule: &mut Schedule, chosen: Vec<Chosen>) {
     for (target, input) in chosen {
         match (target, input) {
             (Target::Node(node), Some(input)) => schedule.send(node, input),
@@ -156,7 +156,7 @@ impl<S: State> Frame<S> {
         records: HashMap<u64, TaskRecord>,
     ) -> Self {
         let (ends, chosen) = (Vec::new(), Vec::new());
-        let place = Arc::new(TaskPlace {
+        let scope = Arc::new(TaskScope {
             env: Arc::clone(&env),
             topology: Arc::clone(&graph.0.topology),
             parent: parent.clone(),
@@ -170,7 +170,7 @@ impl<S: State> Frame<S> {
             parent,
             records,
             dirty: false,
-            place,
+            scope,
             context: None,
             on_commit: None,
             ends,
@@ -179,7 +179,7 @@ impl<S: State> Frame<S> {
     }
 
     pub(crate) fn under(mut self, slot: Option<Arc<dyn ConcurrencySlot>>) -> Self {
-        self.place = Arc::new(TaskPlace {
+        self.scope = Arc::new(TaskScope {
             env: Arc::clone(&self.env),
             topology: Arc::clone(&self.graph.0.topology),
             parent: self.parent.clone(),
@@ -235,7 +235,7 @@ pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, Ru
 }
 
 async fn check_time<S: State>(frame: &Frame<S>, env: &Arc<RunContext>) -> Result<(), RunError> {
-    let (slot, task) = (frame.place.slot.clone(), frame.parent.clone());
+    let (slot, task) = (frame.scope.slot.clone(), frame.parent.clone());
     let waits = || Arc::new(BetweenSupersteps { env: Arc::clone(env), slot, task }) as _;
     budget::check_active(env, waits).await
 }
@@ -274,7 +274,7 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Resul
     if let ([only], true) = (frame.schedule.due.as_slice(), inline) {
         let record = if frame.records.is_empty() { None } else { take_record(&mut frame.records, only) };
         // Taken, so that it is dropped with this future if the task is.
-        let mut cx = frame.context.take().unwrap_or_else(|| Context::new(Arc::clone(&frame.place)));
+        let mut cx = frame.context.take().unwrap_or_else(|| Context::new(Arc::clone(&frame.scope)));
         cx.enter(only.node, only.number, superstep);
         let end = run_task(&frame.graph, &*frame.state, only, &cx, record).await;
         cx.leave();
@@ -291,7 +291,7 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Resul
     let records = &mut frame.records;
     let tasks: Vec<(Activation, Option<Box<TaskRecord>>)> =
         frame.schedule.due.iter().map(|task| (task.clone(), take_record(records, task))).collect();
-    let ends = executor::run_parallel(&frame.graph, &frame.state, &frame.place, superstep, tasks).await;
+    let ends = executor::run_parallel(&frame.graph, &frame.state, &frame.scope, superstep, tasks).await;
     // The first error in the order of activation is reported, whichever task failed first in time.
     let mut failed = None;
     let mut cancelled = false;
@@ -405,7 +405,7 @@ fn route<S: State>(frame: &mut Frame<S>, chosen: &mut Vec<(NodeIx, Vec<Chosen>)>
     let handled = frame.graph.0.topology.start() + 1;
     for (node, mut ways) in chosen.drain(..) {
         if node == handled {
-            take(&mut frame.schedule, ways);
+            activate_all(&mut frame.schedule, ways);
             continue;
         }
         let graph = &frame.graph.0;
@@ -419,7 +419,7 @@ fn route<S: State>(frame: &mut Frame<S>, chosen: &mut Vec<(NodeIx, Vec<Chosen>)>
             );
         }
         frame.schedule.fire(node);
-        take(&mut frame.schedule, ways);
+        activate_all(&mut frame.schedule, ways);
     }
     Ok(())
 }
@@ -483,7 +483,7 @@ pub(crate) fn reschedule_after<S: State>(
     let mut chosen = Vec::new();
     graph.0.branch(node, state, &mut chosen)?;
     schedule.fire(node);
-    take(&mut schedule, chosen);
+    activate_all(&mut schedule, chosen);
     match schedule.advance() {
         Advance::Superstep | Advance::Done => Ok(schedule),
         Advance::Stuck { joins } => Err(RunError::JoinNeverFilled { joins }),

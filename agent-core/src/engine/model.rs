@@ -373,7 +373,7 @@ impl RecordedModel {
     /// Returns the minimum usage of a call: one call, its input, and its output if that has a limit. Tokens are estimated only
     /// if a limit counts them.
     fn wanted(&self, request: &ModelRequest) -> Result<BudgetUsage> {
-        let budget = &self.cx.place.env.budget;
+        let budget = &self.cx.scope.env.budget;
         if !budget.estimates() {
             return Ok(ONE);
         }
@@ -403,7 +403,7 @@ impl RecordedModel {
             Ok(reply) => {
                 let usage = reply.usage.unwrap_or_else(|| {
                     let mut usage = Usage::default();
-                    if self.cx.place.env.budget.estimates() {
+                    if self.cx.scope.env.budget.estimates() {
                         // If the endpoint reports no usage, an estimate is charged to the budget.
                         usage.input_tokens = wanted.input_tokens;
                         usage.output_tokens = Estimate.message(&reply.message);
@@ -419,7 +419,7 @@ impl RecordedModel {
 
     /// By the price of the first of these models that has one.
     fn cost(&self, models: [&str; 2], usage: &Usage) -> Option<Micros> {
-        let prices = self.cx.place.env.deps.prices.as_ref()?;
+        let prices = self.cx.scope.env.deps.prices.as_ref()?;
         models.into_iter().find_map(|model| prices.cost(model, usage))
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct RunContext {
     pub(crate) session: SessionId,
     pub(crate) run: RunId,
     pub(crate) writer: Arc<JournalWriter>,
-    pub(crate) board: Arc<PendingQuestions>,
+    pub(crate) pending_questions: Arc<PendingQuestions>,
     pub(crate) deps: Arc<Deps>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) durability: Durability,

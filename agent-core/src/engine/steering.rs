@@ -57,7 +57,7 @@ impl Steering {
         !inner.pending.is_empty()
     }
 
-    fn take(&self) -> Vec<Message> {
+    fn drain(&self) -> Vec<Message> {
         std::mem::take(&mut self.0.lock().pending)
     }
 }
@@ -76,7 +76,7 @@ impl Context {
     /// Before the model call (`at_end` is `false`), a task with records takes none: its request was made without them. They are
     /// taken at its end.
     pub(crate) async fn take_steering(&self, at_end: bool) -> Result<Vec<Message>> {
-        let Some(steering) = self.place.env.steering.as_ref().filter(|_| self.place.parent.is_none()) else {
+        let Some(steering) = self.scope.env.steering.as_ref().filter(|_| self.scope.parent.is_none()) else {
             return Ok(Vec::new());
         };
         let key = if at_end { "steer-end" } else { "steer" };
@@ -86,6 +86,6 @@ impl Context {
         if !is_recorded && (is_late || !steering.any(at_end)) {
             return Ok(Vec::new());
         }
-        self.step_as(STEER, key.to_owned(), None, async { (Ok(steering.take()), None) }).await
+        self.step_as(STEER, key.to_owned(), None, async { (Ok(steering.drain()), None) }).await
     }
 }

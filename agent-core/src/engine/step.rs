@@ -90,7 +90,7 @@ impl Context {
         let scope = match begun {
             StepStart::Replayed(step) => {
                 // Its record may not be stored yet.
-                self.place.env.wait_recorded(step.seq).await?;
+                self.scope.env.wait_recorded(step.seq).await?;
                 return recorded(&key, step);
             }
             StepStart::Duplicate => {
@@ -108,7 +108,7 @@ impl Context {
         let mut running = Running { of: of.clone(), key, scope, reserved: None };
         if let Some(reserve) = reserve {
             let call = || Arc::new(BudgetCall { of: of.clone(), scope }) as _;
-            budget::reserve(&self.place.env, &reserve, call).await?;
+            budget::reserve(&self.scope.env, &reserve, call).await?;
             running.reserved = Some(reserve);
             std::future::poll_fn(|cx| of.poll_slot(cx.waker())).await;
         }
@@ -117,7 +117,7 @@ impl Context {
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         of.check_live()?;
         if let Some(reserved) = running.reserved.take() {
-            self.place.env.budget.settle(&reserved, &used.unwrap_or_default());
+            self.scope.env.budget.settle(&reserved, &used.unwrap_or_default());
         }
         // A result that cannot be stored is a failure of the step, recorded as any other.
         let result = result.and_then(|value| match Stored::new(&value, json::NEW) {
@@ -137,7 +137,7 @@ impl Context {
             }
         };
         let fact =
-            self.place.env.writer.wants_of(EventKind::StepRecorded, self.place.parent.is_some()).then(|| {
+            self.scope.env.writer.wants_of(EventKind::StepRecorded, self.scope.parent.is_some()).then(|| {
                 let (stored, error, cause) = match &kept {
                     Ok(stored) => (Some(stored.clone()), None, None),
                     Err(failure) => (None, Some(failure.text.clone()), failure.cause.clone()),
@@ -157,10 +157,10 @@ impl Context {
                 }
             });
         if fact.is_none() && kind == "model" {
-            self.place.env.writer.end_partial(&of.task, Some(&running.key));
+            self.scope.env.writer.end_partial(&of.task, Some(&running.key));
         }
         let seq = of.record_step(&running.key, scope, kept, fact)?;
-        self.place.env.wait_recorded(seq).await?;
+        self.scope.env.wait_recorded(seq).await?;
         drop(running);
         result
     }

@@ -164,7 +164,7 @@ where
             };
             // In a pool with limits, a task that waits inside makes this task wait.
             let slot = cx
-                .place
+                .scope
                 .slot
                 .clone()
                 .map(|slot| Arc::new(SubgraphSlot::new(slot, cx.task())) as Arc<dyn ConcurrencySlot>);
@@ -176,8 +176,8 @@ where
                 // as it waits.
                 FrameEnd::Interrupted => {
                     cx.replay().hosts_tasks(false);
-                    if !cx.place.env.control.stop.is_cancelled() {
-                        cx.place.env.control.adjust_runnable(-1);
+                    if !cx.scope.env.control.stop.is_cancelled() {
+                        cx.scope.env.control.adjust_runnable(-1);
                     }
                     std::future::pending().await
                 }
@@ -216,7 +216,7 @@ impl<T: State, I, Into, Out> Subgraph<T, I, Into, Out> {
     async fn open(&self, state: T, cx: &Context) -> std::result::Result<Frame<T>, RunError> {
         let schedule = begin(&self.graph, &state, 1)?;
         let task = cx.task();
-        let writer = &cx.place.env.writer;
+        let writer = &cx.scope.env.writer;
         if writer.wants(EventKind::SubgraphStarted) {
             // Without a store nothing reads the state.
             let (stored, encoded) = if writer.is_durable() {
@@ -236,9 +236,9 @@ impl<T: State, I, Into, Out> Subgraph<T, I, Into, Out> {
                 schedule: encoded,
                 due: writer.is_watched().then(|| schedule.due_nodes()),
             };
-            cx.place.env.commit([Fact::FrameOpened(fact)]).await?;
+            cx.scope.env.commit([Fact::FrameOpened(fact)]).await?;
         }
-        let env = Arc::clone(&cx.place.env);
+        let env = Arc::clone(&cx.scope.env);
         Ok(Frame::new(self.graph.clone(), Arc::new(state), schedule, env, Some(task), Default::default()))
     }
 
@@ -251,7 +251,7 @@ impl<T: State, I, Into, Out> Subgraph<T, I, Into, Out> {
         let schedule =
             Schedule::restore(Arc::clone(&self.graph.0.topology), &projection.schedule.unwrap_or_default())
                 .map_err(|missing| RunError::GraphChanged { graph: self.graph.name().to_owned(), missing })?;
-        let (env, task) = (Arc::clone(&cx.place.env), Some(cx.task()));
+        let (env, task) = (Arc::clone(&cx.scope.env), Some(cx.task()));
         Ok(Frame::new(self.graph.clone(), Arc::new(state), schedule, env, task, projection.tasks))
     }
 }

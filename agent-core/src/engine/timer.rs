@@ -51,7 +51,7 @@ impl Context {
     /// ```
     pub async fn sleep(&self, duration: Duration) -> Result<()> {
         let key = self.attempt_handle().next_timer_key();
-        let end = self.place.env.clock.now_ms().saturating_add(crate::clock::millis(duration));
+        let end = self.scope.env.clock.now_ms().saturating_add(crate::clock::millis(duration));
         let prompt = match jiff::Timestamp::from_millisecond(end) {
             Ok(end) => format!("Sleeps until {}", end.strftime("%Y-%m-%d %H:%M:%S UTC")),
             Err(_) => "Sleeps".to_owned(),
@@ -86,7 +86,7 @@ impl Context {
     /// }
     /// ```
     pub async fn sleep_until(&self, at: i64) -> Result<()> {
-        let left = at.saturating_sub(self.place.env.clock.now_ms());
+        let left = at.saturating_sub(self.scope.env.clock.now_ms());
         self.sleep(Duration::from_millis(u64::try_from(left).unwrap_or(0))).await
     }
 

@@ -11,7 +11,7 @@ use crate::{
     memory::MemoryStore,
     run::ContextValue,
     todo::Todos,
-    tool::{Away, ToolError, ToolHost},
+    tool::{ReleasedPermit, ToolError, ToolHost},
 };
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -114,11 +114,11 @@ impl Drop for OpenQuestion {
 
 impl ToolHost for ContextToolHost {
     fn typed(&self, of: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.cx.place.env.deps.typed.get(&of).cloned()
+        self.cx.scope.env.deps.typed.get(&of).cloned()
     }
 
     fn context(&self) -> Option<Arc<ContextValue>> {
-        self.cx.place.env.context.clone()
+        self.cx.scope.env.context.clone()
     }
 
     fn value(&self, name: &str) -> Option<Value> {
@@ -141,13 +141,13 @@ impl ToolHost for ContextToolHost {
     }
 
     fn memory(&self) -> Option<Arc<dyn MemoryStore>> {
-        self.cx.place.env.deps.memory.clone()
+        self.cx.scope.env.deps.memory.clone()
     }
 
     fn ask(
         self: Arc<Self>,
         question: Question,
-        away: Option<Away>,
+        released: Option<ReleasedPermit>,
     ) -> BoxFuture<'static, Result<Value, ToolError>> {
         let key = self.key(&question);
         let asking = Ask::<Value>::tool(self.cx.attempt_handle(), key, question);
@@ -164,8 +164,8 @@ impl ToolHost for ContextToolHost {
                     .map_err(|ended| failed(ended.into()))?;
             }
             let answer = asking.await;
-            if let Some(away) = away {
-                away.end().await;
+            if let Some(released) = released {
+                released.end().await;
             }
             drop(open);
             if let Some(begun) = &host.noted {
@@ -173,7 +173,7 @@ impl ToolHost for ContextToolHost {
                     .attempt_handle()
                     .mark_call_started(&begun.key)
                     .map_err(|ended| failed(ended.into()))?;
-                if host.cx.place.env.writer.is_durable() {
+                if host.cx.scope.env.writer.is_durable() {
                     let fact = Fact::ToolBegun(begun.clone());
                     host.cx.attempt_handle().record(fact).await.map_err(failed)?;
                 }
@@ -189,6 +189,6 @@ impl ToolHost for ContextToolHost {
     }
 
     fn session(&self) -> &SessionId {
-        &self.cx.place.env.session
+        &self.cx.scope.env.session
     }
 }

@@ -73,7 +73,7 @@ pub struct ToolFailed {
 
 /// Recorded result of a call. The message is stored as it will be in the state.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Recorded {
+pub(super) struct RecordedResult {
     pub(super) message: Message,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fault: Option<ToolFault>,
@@ -87,7 +87,7 @@ pub(super) struct Recorded {
     values: Map<String, Value>,
 }
 
-impl From<ToolReply> for Recorded {
+impl From<ToolReply> for RecordedResult {
     fn from(reply: ToolReply) -> Self {
         let (fault, cut) = (reply.fault, reply.cut);
         Self { message: reply.into_message(), fault, cut, kept: false, values: Map::new() }
@@ -489,7 +489,7 @@ impl RecordedTools {
     /// ```
     pub async fn call(&self, call: ToolCall) -> Result<Message> {
         let name = self.next_name(&call);
-        self.carry_out(name, call, Spawned::No).await
+        self.execute_call(name, call, Spawned::No).await
     }
 
     /// Executes the calls of one turn in parallel and returns their messages in the order of the calls.
@@ -539,11 +539,11 @@ impl RecordedTools {
         if named.len() < 2 {
             let mut messages = Vec::with_capacity(1);
             for (name, call) in named {
-                messages.push(self.carry_out(name, call, Spawned::No).await?);
+                messages.push(self.execute_call(name, call, Spawned::No).await?);
             }
             return Ok(messages);
         }
-        let calls = named.into_iter().map(|(name, call)| self.carry_out(name, call, Spawned::Yes));
+        let calls = named.into_iter().map(|(name, call)| self.execute_call(name, call, Spawned::Yes));
         let mut calls = join_all(calls);
         let mut held = Some(self.cx.attempt_handle().hold()?);
         let polled = std::future::poll_fn(|cx| {
@@ -561,7 +561,7 @@ impl RecordedTools {
         (name, self.calls.fetch_add(1, Ordering::Relaxed))
     }
 
-    async fn carry_out(
+    async fn execute_call(
         &self,
         (name, number): (String, u64),
         call: ToolCall,
@@ -569,26 +569,27 @@ impl RecordedTools {
     ) -> Result<Message> {
         let settled = match self.registry.prepare(call.clone()) {
             Ok(prepared) => self.approved(&name, prepared).await?,
-            Err(error) => Settled::Answer(Err(error), usize::MAX),
+            Err(error) => CallDecision::Answer(Err(error), usize::MAX),
         };
         let key = format!("tool:{name}");
         let one = BudgetUsage { tool_calls: 1, ..BudgetUsage::default() };
         let settled = match settled {
-            Settled::Run(prepared) => self.known_outcome(&name, &key, prepared).await?,
+            CallDecision::Run(prepared) => self.known_outcome(&name, &key, prepared).await?,
             settled => settled,
         };
-        let recorded: Recorded = match settled {
-            Settled::Run(prepared) => {
+        let recorded: RecordedResult = match settled {
+            CallDecision::Run(prepared) => {
                 let run = self.run(&name, key.clone(), prepared, spawned);
                 self.cx.step_as("tool", key, Some(one), run).await?
             }
-            Settled::CutShort(prepared) => {
+            CallDecision::CutShort(prepared) => {
                 // The call may have had an effect, so it is charged.
-                let reply = Recorded::from(prepared.reply(&Err(ToolError::outcome_unknown(prepared.name()))));
+                let reply =
+                    RecordedResult::from(prepared.reply(&Err(ToolError::outcome_unknown(prepared.name()))));
                 self.cx.step_as("tool", key, Some(one), async { (Ok(reply), Some(one)) }).await?
             }
-            Settled::Answer(result, limit) => {
-                let reply = Recorded::from(ToolReply::new(&call, &result, limit));
+            CallDecision::Answer(result, limit) => {
+                let reply = RecordedResult::from(ToolReply::new(&call, &result, limit));
                 self.cx.step_as("tool", key, None, async { (Ok(reply), None) }).await?
             }
         };
@@ -611,13 +612,13 @@ impl RecordedTools {
     }
 
     /// Handles a call that started earlier and has no result, by its [`InterruptedCallPolicy`].
-    async fn known_outcome(&self, name: &str, key: &str, prepared: PreparedCall) -> Result<Settled> {
+    async fn known_outcome(&self, name: &str, key: &str, prepared: PreparedCall) -> Result<CallDecision> {
         let times = if prepared.policy().notes_begin() { self.cx.replay().call_attempts(key) } else { 0 };
         if times == 0 {
-            return Ok(Settled::Run(prepared));
+            return Ok(CallDecision::Run(prepared));
         }
         if prepared.policy().interrupted != InterruptedCallPolicy::Ask {
-            return Ok(Settled::CutShort(prepared));
+            return Ok(CallDecision::CutShort(prepared));
         }
         for time in 1..=times {
             let prompt = format!(
@@ -630,17 +631,17 @@ impl RecordedTools {
             let question = Question::choose(prompt, ["repeat", "leave"]).details(details);
             let key = format!("repeat:{name}/{time}");
             if Ask::<String>::engine(self.cx.attempt_handle(), key, question).await? != "repeat" {
-                return Ok(Settled::CutShort(prepared));
+                return Ok(CallDecision::CutShort(prepared));
             }
         }
-        Ok(Settled::Run(prepared))
+        Ok(CallDecision::Run(prepared))
     }
 
     /// Requests an approval if the call needs one. Runs before the call's step.
-    async fn approved(&self, name: &str, prepared: PreparedCall) -> Result<Settled> {
+    async fn approved(&self, name: &str, prepared: PreparedCall) -> Result<CallDecision> {
         let limit = prepared.policy().result_limit;
         let Some(shown) = prepared.approval_for(&self.remembered.lock()) else {
-            return Ok(Settled::Run(prepared));
+            return Ok(CallDecision::Run(prepared));
         };
         let mut refused = None;
         for round in 1_u32.. {
@@ -654,9 +655,9 @@ impl RecordedTools {
                     if given {
                         self.remembered.lock().remember(&prepared);
                     }
-                    return Ok(Settled::Run(prepared));
+                    return Ok(CallDecision::Run(prepared));
                 }
-                Ok(DecisionOutcome::Answer(result)) => return Ok(Settled::Answer(result, limit)),
+                Ok(DecisionOutcome::Answer(result)) => return Ok(CallDecision::Answer(result, limit)),
                 // The edited arguments are invalid: ask again, with the reason.
                 Err(error) => refused = Some(error.for_model().to_owned()),
             }
@@ -670,7 +671,7 @@ impl RecordedTools {
         key: String,
         prepared: PreparedCall,
         spawned: Spawned,
-    ) -> (Result<Recorded>, Option<BudgetUsage>) {
+    ) -> (Result<RecordedResult>, Option<BudgetUsage>) {
         let cx = &self.cx;
         let used = Some(BudgetUsage { tool_calls: 1, ..BudgetUsage::default() });
         let noted = prepared.policy().notes_begin().then(|| ToolBegun {
@@ -685,11 +686,11 @@ impl RecordedTools {
         {
             return (Err(ended.into()), None);
         }
-        if let Some(begun) = noted.as_ref().filter(|_| cx.place.env.writer.is_durable()) {
+        if let Some(begun) = noted.as_ref().filter(|_| cx.scope.env.writer.is_durable()) {
             if let Err(error) = cx.attempt_handle().record(Fact::ToolBegun(begun.clone())).await {
                 return (Err(error), None);
             }
-        } else if cx.place.env.writer.is_watched() {
+        } else if cx.scope.env.writer.is_watched() {
             cx.emit_ephemeral(EventBody::ToolCalled(payload::ToolCalled {
                 call_id: prepared.id().to_owned(),
                 name: prepared.name().to_owned(),
@@ -701,7 +702,7 @@ impl RecordedTools {
         let values = Arc::clone(&self.values);
         let host = Arc::new(ContextToolHost::new(cx.clone(), self.under.clone(), name, noted, values));
         let context =
-            ToolContext::new(prepared.id(), idempotency_key.clone(), cx.place.env.control.stop.token())
+            ToolContext::new(prepared.id(), idempotency_key.clone(), cx.scope.env.control.stop.token())
                 .hosted(Arc::clone(&host) as _);
         let span = telemetry::tool(prepared.name(), prepared.id(), cx.session());
         telemetry::tool_called(&span, prepared.args());
@@ -713,7 +714,7 @@ impl RecordedTools {
             }
         };
         if let Err(error) = &result {
-            if error.fault() == ToolFault::Cancelled && cx.place.env.control.stop.is_cancelled() {
+            if error.fault() == ToolFault::Cancelled && cx.scope.env.control.stop.is_cancelled() {
                 // A call that a stop interrupts is not recorded: a resume repeats it with the same key.
                 return std::future::pending().await;
             }
@@ -730,7 +731,7 @@ impl RecordedTools {
             kept = true;
         }
         let values = if result.is_ok() { host.take_values() } else { Map::new() };
-        (Ok(Recorded { kept, values, ..reply.into() }), used)
+        (Ok(RecordedResult { kept, values, ..reply.into() }), used)
     }
 
     /// Runs a tool as a task of the run. Dropping this future cancels the task.
@@ -762,7 +763,7 @@ impl RecordedTools {
             }
             polled
         });
-        self.cx.place.env.group.spawn(async move {
+        self.cx.scope.env.group.spawn(async move {
             tokio::select! {
                 biased;
                 () = cancelled.cancelled() => {}
@@ -786,7 +787,7 @@ impl RecordedTools {
 
     /// Keeps a result that is too long for the model in the long-term memory. Returns a note for the model.
     async fn keep(&self, id: &str, tool: &str, whole: &str) -> Option<String> {
-        let memory = self.cx.place.env.deps.memory.as_ref()?;
+        let memory = self.cx.scope.env.deps.memory.as_ref()?;
         if let Err(error) = keep_result(&**memory, self.cx.session(), id, tool, whole).await {
             tracing::warn!(tool, %error, "a long result was not kept");
             return None;
@@ -795,7 +796,7 @@ impl RecordedTools {
     }
 }
 
-enum Settled {
+enum CallDecision {
     Run(PreparedCall),
     /// The call started earlier, and its outcome is unknown.
     CutShort(PreparedCall),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::de::DeserializeOwned;
 
-use super::{contain, read_update, tools::Recorded};
+use super::{contain, read_update, tools::RecordedResult};
 use crate::{
     graph::Graph,
     journal::{
@@ -189,8 +189,8 @@ impl UnfinishedTask<'_> {
             let key = format!("tool:{}", keys::next_call(&mut used, None, &call.id));
             let Some(record) = self.record else { return CallOutcome::Missing };
             let step = record.steps.get(&key).and_then(|step| step.result.as_ref().ok());
-            match step.and_then(|stored| stored.read::<Recorded>().ok()) {
-                Some(Recorded { message, kept, .. }) => CallOutcome::Recorded { message, kept },
+            match step.and_then(|stored| stored.read::<RecordedResult>().ok()) {
+                Some(RecordedResult { message, kept, .. }) => CallOutcome::Recorded { message, kept },
                 None if record.call_attempts.get(&key).is_some_and(|times| *times > 0) => {
                     CallOutcome::Unknown
                 }

@@ -213,9 +213,9 @@ impl EventBroadcast {
     }
 
     /// Publishes an unnumbered event. Parts of a message that is being streamed are kept for later subscribers.
-    pub(crate) fn show(&self, event: Event) {
+    pub(crate) fn publish_ephemeral(&self, event: Event) {
         if let Some(outbox) = self.remote() {
-            outbox.shown(event.clone());
+            outbox.push_ephemeral(event.clone());
         }
         self.show_here(event);
     }
@@ -228,7 +228,7 @@ impl EventBroadcast {
         }
         let mut live = self.live.lock();
         if partial {
-            live.partial.take(&event);
+            live.partial.apply(&event);
             self.has_partial.store(!live.partial.is_empty(), Ordering::Relaxed);
         }
         if self.local_interest().wants(event.body.kind()) {
@@ -240,7 +240,7 @@ impl EventBroadcast {
     /// Publishes a gap for unnumbered events that were dropped.
     pub(crate) fn show_dropped(&self, unnumbered: u64) {
         let last = self.live.lock().last;
-        self.show(super::gap(
+        self.publish_ephemeral(super::gap(
             &self.session,
             payload::Gap { after: last, upto: last, unnumbered, ahead: None },
         ));

@@ -152,11 +152,11 @@ impl EventBody {
     /// # use agent_core::event::DropPolicy;
     /// session.run(&graph, Count::update()).await?;
     /// let first = &session.events(Seq::ZERO, 1).await?[0];
-    /// assert_eq!(first.body.loss(), DropPolicy::Never);
+    /// assert_eq!(first.body.drop_policy(), DropPolicy::Never);
     /// # Ok(()) }
     /// ```
     #[must_use]
-    pub const fn loss(&self) -> DropPolicy {
+    pub const fn drop_policy(&self) -> DropPolicy {
         match self {
             // No `_`: a new event must choose.
             Self::RunQueued(_)

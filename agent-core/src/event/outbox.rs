@@ -44,7 +44,7 @@ impl Outbox {
         self.ready.notify_one();
     }
 
-    pub(crate) fn shown(&self, event: Event) {
+    pub(crate) fn push_ephemeral(&self, event: Event) {
         let mut queue = self.queue.lock();
         if queue.len() < CAPACITY {
             queue.push(Outgoing::Shown(Box::new(event)));
@@ -53,7 +53,7 @@ impl Outbox {
         }
     }
 
-    pub(crate) fn take(&self) -> Vec<Outgoing> {
+    pub(crate) fn drain(&self) -> Vec<Outgoing> {
         std::mem::take(&mut self.queue.lock())
     }
 }

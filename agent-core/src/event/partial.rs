@@ -101,7 +101,7 @@ impl EventBody {
 
 impl PartialMessages {
     /// Adds a published event.
-    pub(super) fn take(&mut self, event: &Event) {
+    pub(super) fn apply(&mut self, event: &Event) {
         if let EventBody::TokensVoided(voided) = &event.body {
             self.end_message(event.task.as_ref(), &voided.message);
             return;

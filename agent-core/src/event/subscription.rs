@@ -23,7 +23,7 @@ const BATCH: usize = 256;
 /// Subscription to the events of a session: a stream in the order of their numbers, each once.
 ///
 /// It ends only when the session is deleted ([`SubscriptionError::Deleted`]). A slow subscriber does not delay others;
-/// [`EventBody::loss`] says which events it may lose, and a [gap](payload::Gap) counts the lost ones.
+/// [`EventBody::drop_policy`] says which events it may lose, and a [gap](payload::Gap) counts the lost ones.
 ///
 /// Live events are preceded by the text of messages that are being streamed, each as one part (at most 256 KiB per
 /// session; a gap counts the rest). A start number after the end of the journal is reported as a gap.
@@ -321,7 +321,9 @@ impl Subscription {
         }
         drop(live);
         self.at += taken;
-        if self.ready.len() > 1 && self.ready.iter().any(|event| event.body.loss() != DropPolicy::Never) {
+        if self.ready.len() > 1
+            && self.ready.iter().any(|event| event.body.drop_policy() != DropPolicy::Never)
+        {
             self.ready = coalesce(mem::take(&mut self.ready));
         }
         true

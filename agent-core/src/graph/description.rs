@@ -84,12 +84,12 @@ pub enum EdgeKind {
 
 impl GraphDescription {
     pub(super) fn of(drawing: &Drawing) -> Self {
-        let mut outline = Self { name: drawing.name.clone(), nodes: Vec::new(), edges: Vec::new() };
-        outline.take(drawing, None);
-        outline
+        let mut description = Self { name: drawing.name.clone(), nodes: Vec::new(), edges: Vec::new() };
+        description.add_nodes(drawing, None);
+        description
     }
 
-    fn take(&mut self, drawing: &Drawing, parent: Option<&str>) {
+    fn add_nodes(&mut self, drawing: &Drawing, parent: Option<&str>) {
         let id = |name: &str| parent.map_or_else(|| name.to_owned(), |parent| format!("{parent}/{name}"));
         let node = |name: &str, kind| NodeDescription {
             id: id(name),
@@ -107,7 +107,7 @@ impl GraphDescription {
             };
             self.nodes.push(node(name, kind));
             if let Some(inner) = inner {
-                self.take(inner, Some(&id(name)));
+                self.add_nodes(inner, Some(&id(name)));
             }
         }
         self.nodes.push(node(END, NodeKind::End));

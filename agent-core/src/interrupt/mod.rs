@@ -2,12 +2,12 @@
 
 mod answer;
 mod pending;
-mod shown;
+mod fingerprint;
 
 pub use answer::{AnswerError, Answers};
 pub(crate) use answer::{check_answers, check_question};
+pub(crate) use fingerprint::{QuestionFingerprint, key_of};
 pub(crate) use pending::{AnswerWaiter, PendingQuestions};
-pub(crate) use shown::{Shown, key_of};
 
 use std::{sync::Arc, time::Duration};
 

@@ -132,7 +132,7 @@ impl Batching {
 
     /// Embeds the texts at the head of the queue in one call.
     async fn embed_queued(&self) {
-        let mut batch = Batch { queue: &self.queue, taken: self.take() };
+        let mut batch = Batch { queue: &self.queue, taken: self.drain() };
         if batch.taken.is_empty() {
             return;
         }
@@ -158,7 +158,7 @@ impl Batching {
         }
     }
 
-    fn take(&self) -> VecDeque<Request> {
+    fn drain(&self) -> VecDeque<Request> {
         let mut queue = self.queue.lock();
         // Callers that are gone need no vector.
         queue.retain(|request| !request.answer.is_closed());

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::{
     filter::{Filter, Test},
     store::{
-        DEPTH, FILTERS, Found, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET, Put,
-        SEGMENT_BYTES, Search, VALUE_BYTES,
+        DEPTH, FILTERS, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET, Put, SEGMENT_BYTES,
+        Search, SearchHit, VALUE_BYTES,
     },
 };
 use crate::{
@@ -434,7 +434,7 @@ impl Bench {
         self.done(self.store.get(&ns(namespace), key).await)
     }
 
-    async fn found(&self, search: &Search) -> Vec<Found> {
+    async fn found(&self, search: &Search) -> Vec<SearchHit> {
         self.done(self.store.search(search.clone()).await)
     }
 

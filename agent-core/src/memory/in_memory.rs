@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use super::{
     batch::Batching,
     search::Picker,
-    store::{Found, Item, MemoryError, MemoryStore, Namespace, Put, Search, check_many, check_name},
+    store::{Item, MemoryError, MemoryStore, Namespace, Put, Search, SearchHit, check_many, check_name},
 };
 use crate::{
     clock::{Clock, WallClock, millis},
@@ -47,12 +47,12 @@ type Name = (Vec<u8>, String);
 
 #[derive(Default)]
 struct Items {
-    by_name: BTreeMap<Name, Kept>,
+    by_name: BTreeMap<Name, StoredItem>,
     /// Items with a time to live, ordered by expiry.
     ends: BTreeSet<(i64, Name)>,
 }
 
-struct Kept {
+struct StoredItem {
     item: Item,
     vector: Option<Box<[f32]>>,
 }
@@ -132,10 +132,10 @@ impl Items {
             updated_at: now,
             expires_at,
         };
-        self.by_name.insert(name, Kept { item, vector: vector.map(Vec::into_boxed_slice) });
+        self.by_name.insert(name, StoredItem { item, vector: vector.map(Vec::into_boxed_slice) });
     }
 
-    fn remove(&mut self, name: &Name) -> Option<Kept> {
+    fn remove(&mut self, name: &Name) -> Option<StoredItem> {
         let kept = self.by_name.remove(name)?;
         if let Some(end) = kept.item.expires_at {
             self.ends.remove(&(end, name.clone()));
@@ -151,7 +151,7 @@ impl Items {
         }
     }
 
-    fn search(&self, search: &Search, mut picker: Picker, now: i64) -> Vec<Found> {
+    fn search(&self, search: &Search, mut picker: Picker, now: i64) -> Vec<SearchHit> {
         if search.limit == 0 {
             return Vec::new();
         }
@@ -225,7 +225,7 @@ impl MemoryStore for InMemoryStore {
         })
     }
 
-    fn search(&self, search: Search) -> BoxFuture<'_, Result<Vec<Found>, MemoryError>> {
+    fn search(&self, search: Search) -> BoxFuture<'_, Result<Vec<SearchHit>, MemoryError>> {
         Box::pin(async move {
             search.check()?;
             let near = match (&search.near, &self.embedder) {

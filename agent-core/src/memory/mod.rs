@@ -16,7 +16,7 @@ mod transfer;
 pub use filter::{Filter, Test};
 pub use in_memory::InMemoryStore;
 pub use store::{
-    DEPTH, FILTERS, Found, IntoMemory, Item, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET,
-    PUTS, Put, SEGMENT_BYTES, Search, VALUE_BYTES,
+    DEPTH, FILTERS, IntoMemory, Item, KEY_BYTES, LIMIT, MemoryError, MemoryStore, Namespace, OFFSET, PUTS,
+    Put, SEGMENT_BYTES, Search, SearchHit, VALUE_BYTES,
 };
 pub use transfer::transfer;

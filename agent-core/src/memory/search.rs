@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::BinaryHeap, fmt, ops::ControlFlow};
 
 use super::{
     filter::Filter,
-    store::{Found, Item, Search},
+    store::{Item, Search, SearchHit},
 };
 
 /// Selects results from candidates that are offered in the order of their names.
@@ -16,7 +16,7 @@ pub struct Picker {
     limit: usize,
     seen: usize,
     /// Without a query vector: the results in order.
-    taken: Vec<Found>,
+    taken: Vec<SearchHit>,
     /// With a query vector: the best results so far, the worst on top.
     best: BinaryHeap<Ranked>,
 }
@@ -71,7 +71,7 @@ impl Picker {
                 }
             }
             None if self.seen > self.offset && self.taken.len() < self.limit => {
-                self.taken.push(Found { item, score: None });
+                self.taken.push(SearchHit { item, score: None });
             }
             None => {}
         }
@@ -81,12 +81,12 @@ impl Picker {
 
     /// Returns the results, the best first.
     #[must_use]
-    pub fn finish(self) -> Vec<Found> {
+    pub fn finish(self) -> Vec<SearchHit> {
         if self.near.is_none() {
             return self.taken;
         }
         let best = self.best.into_sorted_vec().into_iter().skip(self.offset);
-        best.map(|ranked| Found { item: ranked.item, score: Some(ranked.score) }).collect()
+        best.map(|ranked| SearchHit { item: ranked.item, score: Some(ranked.score) }).collect()
     }
 }
 

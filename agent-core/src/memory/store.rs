@@ -179,7 +179,7 @@ pub trait MemoryStore: Send + Sync + 'static {
     /// assert_eq!(found.len(), 1);
     /// # Ok(()) }
     /// ```
-    fn search(&self, search: Search) -> BoxFuture<'_, Result<Vec<Found>, MemoryError>>;
+    fn search(&self, search: Search) -> BoxFuture<'_, Result<Vec<SearchHit>, MemoryError>>;
 }
 
 /// A value that [`RuntimeBuilder::memory`](crate::session::RuntimeBuilder::memory) accepts: a [`MemoryStore`] or an `Arc`
@@ -596,7 +596,7 @@ impl Search {
 /// A search result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Found {
+pub struct SearchHit {
     /// The item.
     pub item: Item,
     /// Similarity of the item and the query text, −1 to 1 (cosine). `None`: no query text was given.

@@ -208,12 +208,12 @@ impl ChatModel for Native {
             Ok(Err(error)) => return Err(named.error(read(&error))),
             Err(_) => return Err(named.error(late(TimeoutPhase::FirstToken))),
         };
-        let mut reading = Reading {
+        let mut reading = ReplyStream {
             stream,
             named,
             first_token,
             idle: self.settings.idle,
-            begun: false,
+            has_output: false,
             over: false,
             ready: VecDeque::new(),
             calls: HashMap::new(),
@@ -282,7 +282,7 @@ fn conversation(request: &ModelRequest, caches: bool) -> ChatRequest {
         .map(|call| (call.id.as_str(), call.name.as_str()))
         .collect();
     let mut conversation =
-        ChatRequest::new(request.messages.iter().map(|message| said(message, &names)).collect());
+        ChatRequest::new(request.messages.iter().map(|message| to_chat_message(message, &names)).collect());
     let system = request.system.as_deref().map(str::to_owned);
     if caches {
         // Two places up to which the endpoint caches: what all conversations of an agent share, and this one so far.
@@ -298,7 +298,7 @@ fn conversation(request: &ModelRequest, caches: bool) -> ChatRequest {
     conversation
 }
 
-fn said(message: &Message, names: &HashMap<&str, &str>) -> ChatMessage {
+fn to_chat_message(message: &Message, names: &HashMap<&str, &str>) -> ChatMessage {
     let mut parts = Vec::new();
     for thought in &message.reasoning {
         // Reasoning with an id was sealed by another endpoint.
@@ -370,12 +370,12 @@ impl Named {
     }
 }
 
-struct Reading {
+struct ReplyStream {
     stream: ChatStream,
     named: Named,
     first_token: Instant,
     idle: Duration,
-    begun: bool,
+    has_output: bool,
     over: bool,
     ready: VecDeque<Delta>,
     /// By call id: its number, and the length of the arguments already yielded.
@@ -384,11 +384,11 @@ struct Reading {
     failed: Option<ModelError>,
 }
 
-impl Reading {
+impl ReplyStream {
     async fn next(&mut self) -> Option<Result<Delta, ModelError>> {
         loop {
             if let Some(delta) = self.ready.pop_front() {
-                self.begun |= delta.is_output();
+                self.has_output |= delta.is_output();
                 return Some(Ok(delta));
             }
             if let Some(error) = self.failed.take() {
@@ -398,7 +398,7 @@ impl Reading {
             if self.over {
                 return None;
             }
-            let (until, waited) = if self.begun {
+            let (until, waited) = if self.has_output {
                 (Instant::now() + self.idle, TimeoutPhase::Idle)
             } else {
                 (self.first_token, TimeoutPhase::FirstToken)

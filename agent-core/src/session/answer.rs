@@ -42,8 +42,8 @@ struct AnsweredRun<'a> {
 impl<'a> ClaimedAnswers<'a> {
     /// Checks answers and claims their questions, all or none.
     async fn new(cell: &'a SessionCell, answers: Answers, by: &'a str) -> Result<Self, AnswerError> {
-        let checked = check_answers(cell.board.resolve(answers)?).await?;
-        Ok(Self { cell, by, answers: cell.board.claim(checked, by)? })
+        let checked = check_answers(cell.pending_questions.resolve(answers)?).await?;
+        Ok(Self { cell, by, answers: cell.pending_questions.claim(checked, by)? })
     }
 
     /// Stores the answers and returns their facts, if anything reads them.
@@ -51,13 +51,14 @@ impl<'a> ClaimedAnswers<'a> {
         if !run.writer.has_consumers() {
             return Ok(Vec::new());
         }
-        let board = &self.cell.board;
+        let pending_questions = &self.cell.pending_questions;
         let facts: Vec<Fact> = self.facts();
-        let status = match run.paused && !board.completes_a_task(&self.answers) {
+        let status = match run.paused && !pending_questions.completes_a_task(&self.answers) {
             true => RunStatus::Paused,
             false => RunStatus::Running,
         };
-        let summary = Summary::new(run.graph, status.as_str(), run.run, now).with_questions(&board.open());
+        let summary =
+            Summary::new(run.graph, status.as_str(), run.run, now).with_questions(&pending_questions.open());
         let seq = run.writer.push_with(run.run, facts.clone(), Some(summary))?;
         run.writer.wait_durable(seq).await?;
         Ok(facts)
@@ -66,7 +67,7 @@ impl<'a> ClaimedAnswers<'a> {
     fn facts(&self) -> Vec<Fact> {
         let answers = self.answers.iter();
         let facts = answers.filter_map(|(id, value)| {
-            let task = self.cell.board.task_of(id)?;
+            let task = self.cell.pending_questions.task_of(id)?;
             let (id, value, by) = (id.clone(), value.clone(), self.by.to_owned());
             Some(Fact::QuestionAnswered(Answered { id, task, value, by }))
         });
@@ -75,13 +76,13 @@ impl<'a> ClaimedAnswers<'a> {
 
     /// Delivers the stored answers: tasks with all of their answers continue.
     fn deliver(mut self) {
-        self.cell.board.deliver(std::mem::take(&mut self.answers), self.by);
+        self.cell.pending_questions.deliver(std::mem::take(&mut self.answers), self.by);
     }
 }
 
 impl Drop for ClaimedAnswers<'_> {
     fn drop(&mut self) {
-        self.cell.board.release(&self.answers);
+        self.cell.pending_questions.release(&self.answers);
     }
 }
 
@@ -122,7 +123,7 @@ impl LockedSession {
             return Err(AnswerError::NotWaiting { status: projection.status.to_string() }.into());
         }
         let open = if busy { projection.open.clone() } else { Vec::new() };
-        self.cell.board.restore(open, &projection.answered);
+        self.cell.pending_questions.restore(open, &projection.answered);
         // An invalid answer is refused as such, whatever else is wrong.
         let claimed = ClaimedAnswers::new(&self.cell, answers, by).await?;
         self.check_open()?;
@@ -192,7 +193,7 @@ impl LockedSession {
             Some(store) => self.delete_stored(&**store).await?,
             None => known,
         };
-        self.cell.board.clear();
+        self.cell.pending_questions.clear();
         self.cell.inner.lock().queue.clear();
         if !deleted {
             return Err(SessionError::NotFound { session: self.id().clone() });

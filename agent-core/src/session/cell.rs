@@ -29,7 +29,7 @@ use crate::{
 pub(crate) struct SessionCell {
     pub(crate) id: SessionId,
     pub(crate) broadcast: Arc<EventBroadcast>,
-    pub(crate) board: Arc<PendingQuestions>,
+    pub(crate) pending_questions: Arc<PendingQuestions>,
     /// Held by commands that change the session, so that they run one after another.
     pub(crate) command_lock: Arc<tokio::sync::Mutex<()>>,
     pub(crate) inner: Mutex<Inner>,
@@ -129,7 +129,7 @@ impl LiveRun {
     pub(super) fn is_pausing(&self) -> bool {
         let control = &self.env.control;
         self.status() == RunStatus::Running
-            && self.env.board.any_open()
+            && self.env.pending_questions.any_open()
             && control.is_idle()
             && !control.is_closed()
     }
@@ -147,7 +147,7 @@ impl LiveRun {
             Effect::Suspend | Effect::UpdateQuestions => {
                 self.env.control.pause_clock();
                 // Some questions may have been answered in the meantime.
-                let questions = self.env.board.open();
+                let questions = self.env.pending_questions.open();
                 self.watch.send(Some(Arc::new(RunResult { questions, ..self.result(RunStatus::Paused) })));
             }
             Effect::Resume => {
@@ -176,7 +176,7 @@ impl SessionCell {
         Self {
             broadcast: Arc::new(EventBroadcast::new(id.clone(), observed)),
             id,
-            board: Arc::default(),
+            pending_questions: Arc::default(),
             command_lock: Arc::default(),
             inner: Mutex::default(),
         }
@@ -249,7 +249,7 @@ impl SessionCell {
 
     /// Evicts the cached projection: the next use reads the store. Returns `None` while the session is in use.
     pub(crate) fn evict_idle(&self) -> Option<IdleProjection> {
-        let _door = self.command_lock.try_lock().ok()?;
+        let _lock = self.command_lock.try_lock().ok()?;
         let mut inner = self.inner.lock();
         if inner.live.is_some() || !inner.writer.as_ref().is_some_and(|(writer, _)| writer.is_durable()) {
             return None;
@@ -280,10 +280,10 @@ impl SessionCell {
         self.check_exists()?;
         let known = {
             let mut inner = self.inner.lock();
-            let rest = inner.idle.take();
+            let idle = inner.idle.take();
             // A writer that has ended is behind the journal.
             let writer = inner.writer.as_ref().filter(|(writer, _)| !writer.has_failed());
-            writer.map(|(writer, _)| Arc::clone(writer)).zip(rest)
+            writer.map(|(writer, _)| Arc::clone(writer)).zip(idle)
         };
         if let Some(known) = known {
             return Ok(known);

@@ -80,7 +80,7 @@ impl Follower {
                     if self.is_local() {
                         continue;
                     }
-                    if let Err(error) = self.take(message).await {
+                    if let Err(error) = self.handle(message).await {
                         tracing::debug!(session = %self.cell.id, %error, "a session cannot be followed now");
                     }
                 }
@@ -127,7 +127,7 @@ impl Follower {
         over
     }
 
-    async fn take(&mut self, message: Follow) -> Result<(), StoreError> {
+    async fn handle(&mut self, message: Follow) -> Result<(), StoreError> {
         match message {
             Follow::Stored(last) => self.read_to(last).await,
             Follow::Shown(_) if self.awaits_partial => Ok(()),
@@ -147,8 +147,8 @@ impl Follower {
             Some(head) => self.read_to(head.last).await,
             None if self.last.is_some_and(|last| last > Seq::ZERO) => {
                 // Deleted by another process.
-                let door = Arc::clone(&self.cell.command_lock);
-                let _locked = door.lock().await;
+                let lock = Arc::clone(&self.cell.command_lock);
+                let _locked = lock.lock().await;
                 if let Some(shared) = self.shared.upgrade() {
                     shared.retire(&self.cell);
                 }

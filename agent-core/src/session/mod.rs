@@ -445,7 +445,7 @@ impl Session {
     /// ```
     pub async fn wait(&self) -> Result<RunStatus, SessionError> {
         if let Some(live) = self.cell.live() {
-            let result = live.watch.listener().wait().await;
+            let result = live.watch.subscribe().wait().await;
             return Ok(result.map_or(RunStatus::Running, |result| result.status));
         }
         Ok(self.peek().await?.status)

@@ -63,7 +63,7 @@ impl LockedSession {
             pauses: options.pauses,
         };
         let result = RunSender::new();
-        let handle = Run::queued(Session::clone(self), run, result.listener());
+        let handle = Run::queued(Session::clone(self), run, result.subscribe());
         let seq = self.cell.enqueue(writer, run, queued, instance, result)?;
         if let Err(error) = writer.wait_durable(seq).await {
             self.cell.remove_queued(run);

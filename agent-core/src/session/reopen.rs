@@ -30,7 +30,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 #[non_exhaustive]
 pub struct Reopening {
     /// Number of attempts so far.
-    pub tries: u32,
+    pub attempts: u32,
     /// Time of the next attempt, in milliseconds since 1970.
     pub next_at: i64,
     /// Error of the last attempt, or of the append before it.
@@ -184,10 +184,10 @@ impl Shared {
             // A task does that already.
             return;
         }
-        let (shared, tries) = (Arc::downgrade(self), self.options.store_reopen);
+        let (shared, attempts) = (Arc::downgrade(self), self.options.store_reopen);
         self.group.spawn(async move {
             let mut wait = FIRST;
-            for tried in 1..=tries {
+            for tried in 1..=attempts {
                 tokio::time::sleep(wait).await;
                 let Some(shared) = shared.upgrade() else { return };
                 if shared.closing.load(Ordering::Acquire) {
@@ -207,7 +207,7 @@ impl Shared {
                     SessionError::TooManyRuns { .. } => true,
                     _ => false,
                 };
-                if !again || tried == tries {
+                if !again || tried == attempts {
                     tracing::error!(session = %id, tried, %error, "a session was not opened again; resume it when the cause is gone");
                     let mut inner = session.cell.inner.lock();
                     inner.reopening = None;
@@ -225,13 +225,13 @@ impl Shared {
     }
 
     /// Sets the next attempt for [`SessionStatus::reopening`]. Returns `false` if one is set already.
-    fn plan_reopening(&self, cell: &SessionCell, tries: u32, wait: Duration, error: String) -> bool {
+    fn plan_reopening(&self, cell: &SessionCell, attempts: u32, wait: Duration, error: String) -> bool {
         let next_at = self.clock.now_ms().saturating_add(millis(wait));
         let mut inner = cell.inner.lock();
         if inner.reopening.is_some() {
             return false;
         }
-        inner.reopening = Some(Reopening { tries, next_at, error });
+        inner.reopening = Some(Reopening { attempts, next_at, error });
         true
     }
 }

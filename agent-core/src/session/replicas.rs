@@ -38,9 +38,9 @@ use crate::{
 /// Time to live of an interest in the events of a session that is not renewed.
 const WATCH_TTL: Duration = Duration::from_secs(15);
 /// Timeout for the response of another process.
-const PATIENCE: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Timeout for a command that may wait for a run to end.
-const LONG_PATIENCE: Duration = Duration::from_secs(30);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Wait between two attempts to acquire a lease.
 const POLL: Duration = Duration::from_millis(100);
 /// Time for a run to reach its next superstep before it is handed over.
@@ -187,7 +187,7 @@ impl Replicas {
         loop {
             self.outbox.ready.notified().await;
             let mut messages: Vec<Message> = Vec::new();
-            for outgoing in self.outbox.take() {
+            for outgoing in self.outbox.drain() {
                 match outgoing {
                     Outgoing::Stored { session, last } => messages.push(Message::Stored { session, last }),
                     Outgoing::Partial { session, to, events } => {
@@ -333,13 +333,13 @@ impl Shared {
         let refused = |owner| StoreError::Leased { session: session.clone(), owner };
         let Some(replicas) = &self.replicas else { return Err(refused(holder).into()) };
         // A process that does not respond is dead: its lease ends.
-        let until = Instant::now() + ttl + PATIENCE;
+        let until = Instant::now() + ttl + REQUEST_TIMEOUT;
         while Instant::now() < until {
             let reply = replicas.request(
                 Some(holder.clone()),
                 session,
                 ReplicaCommand::Release,
-                PATIENCE.min(ttl / 2),
+                REQUEST_TIMEOUT.min(ttl / 2),
             );
             match reply.await {
                 Some(Reply::Busy { run, status }) => {
@@ -425,11 +425,11 @@ impl Session {
                 }
                 live.stop_for_restart();
             }
-            if timeout(PATIENCE, live.watch.wait_removed()).await.is_err() {
+            if timeout(REQUEST_TIMEOUT, live.watch.wait_removed()).await.is_err() {
                 return Reply::Busy { run: live.run(), status: live.status() };
             }
         }
-        let Ok(locked) = timeout(PATIENCE, self.lock()).await else {
+        let Ok(locked) = timeout(REQUEST_TIMEOUT, self.lock()).await else {
             return Reply::Busy { run: RunId::default(), status: RunStatus::Running };
         };
         let released = locked.complete(async move |locked: LockedSession| locked.release_lease().await).await;
@@ -449,7 +449,7 @@ impl Session {
         let (SessionError::Busy { .. }, Some(replicas)) = (&busy, &self.shared.replicas) else {
             return Err(busy);
         };
-        match replicas.request(None, self.id(), command, LONG_PATIENCE).await {
+        match replicas.request(None, self.id(), command, COMMAND_TIMEOUT).await {
             Some(Reply::Done { status, .. }) => Ok(status),
             Some(Reply::Busy { run, status }) => Err(self.busy(run, status)),
             Some(Reply::Failed { code, message }) => match Code::named(&code) {

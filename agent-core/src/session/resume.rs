@@ -85,7 +85,7 @@ impl LockedSession {
         projection.last = seq;
         projection.resume_limits(resumed.limits);
         let open = std::mem::take(&mut projection.open);
-        self.cell.board.restore(open, &projection.answered);
+        self.cell.pending_questions.restore(open, &projection.answered);
         projection.graph = graph.name().into();
         projection.hash = graph.hash().into();
         let init = RunInit {

@@ -77,21 +77,21 @@ pub(super) async fn completed<S: State>(
     cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
     frame: Box<Frame<S>>,
-    begun: RunStart,
+    start: RunStart,
 ) -> Arc<RunResult> {
     let env = &live.env;
     let (active_ms, supersteps) = (env.control.active_ms(), frame.schedule.superstep);
     let fact = Fact::RunCompleted(Completed { active_ms, supersteps });
     let seq = match close(live, vec![fact], summary(shared, live, RunStatus::Completed)).await {
         Ok(seq) => seq,
-        Err(error) => return Box::pin(failed(shared, cell, live, frame, begun, error)).await,
+        Err(error) => return Box::pin(failed(shared, cell, live, frame, start, error)).await,
     };
     let state = Arc::clone(&frame.state);
-    telemetry::run_output(&begun.span, &*frame.state);
-    let mut projection = begun.projection;
+    telemetry::run_output(&start.span, &*frame.state);
+    let mut projection = start.projection;
     finish_projection(&mut projection, cell, live, &frame, RunStatus::Completed, seq);
     projection.active_ms = active_ms;
-    env.board.clear();
+    env.pending_questions.clear();
     if env.writer.is_durable() && env.writer.wants_snapshot(shared.options.snapshot_bytes) {
         keep_snapshot(shared, live, &projection, &*frame.state, seq);
     }
@@ -105,7 +105,7 @@ pub(super) async fn stopped<S: State>(
     cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
     mut frame: Box<Frame<S>>,
-    begun: RunStart,
+    start: RunStart,
     drained: bool,
 ) -> Arc<RunResult> {
     let changed = live.env.todos.lock().settle(TodoStatus::Cancelled, "stopped");
@@ -115,10 +115,10 @@ pub(super) async fn stopped<S: State>(
     match close(live, facts, summary(shared, live, RunStatus::Stopped)).await {
         Ok(seq) => {
             let supersteps = frame.schedule.superstep;
-            let state = release_session(cell, live, frame, begun, RunStatus::Stopped, seq);
+            let state = release_session(cell, live, frame, start, RunStatus::Stopped, seq);
             Arc::new(RunResult { state, supersteps, ..live.result(RunStatus::Stopped) })
         }
-        Err(error) => Box::pin(failed(shared, cell, live, frame, begun, error)).await,
+        Err(error) => Box::pin(failed(shared, cell, live, frame, start, error)).await,
     }
 }
 
@@ -127,7 +127,7 @@ pub(super) async fn failed<S: State>(
     cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
     mut frame: Box<Frame<S>>,
-    begun: RunStart,
+    start: RunStart,
     error: RunError,
 ) -> Arc<RunResult> {
     // The text of an endpoint may repeat user input: it is logged only in part.
@@ -151,7 +151,7 @@ pub(super) async fn failed<S: State>(
         close(live, facts, summary(shared, live, RunStatus::Failed)).await.ok()
     };
     let state = match stored {
-        Some(seq) if !frame.dirty => release_session(cell, live, frame, begun, RunStatus::Failed, seq),
+        Some(seq) if !frame.dirty => release_session(cell, live, frame, start, RunStatus::Failed, seq),
         _ => {
             cell.invalidate();
             None
@@ -214,12 +214,12 @@ fn release_session<S: State>(
     cell: &Arc<SessionCell>,
     live: &Arc<LiveRun>,
     frame: Box<Frame<S>>,
-    begun: RunStart,
+    start: RunStart,
     status: RunStatus,
     seq: Seq,
 ) -> Option<ErasedState> {
     let idle = (!live.env.writer.is_durable()).then(|| {
-        let mut projection = begun.projection;
+        let mut projection = start.projection;
         finish_projection(&mut projection, cell, live, &frame, status, seq);
         IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) }
     });
@@ -241,7 +241,7 @@ fn finish_projection<S: State>(
     projection.used = live.env.budget.used();
     projection.open.clear();
     projection.steered = live.env.steered();
-    projection.answered = live.env.board.answered();
+    projection.answered = live.env.pending_questions.answered();
     let queue = queued_until(live, cell, seq);
     (projection.runs, projection.queue) = (queue.runs, queue.queue);
     projection.root = FrameProjection {

@@ -53,7 +53,7 @@ pub struct Run {
 
 impl Run {
     pub(super) fn of(session: Session, live: &LiveRun) -> Self {
-        Self { session, run: live.run(), watch: live.watch.listener() }
+        Self { session, run: live.run(), watch: live.watch.subscribe() }
     }
 
     /// Creates the handle of a queued run.

@@ -110,7 +110,7 @@ impl RunSender {
         Self { watch: Arc::default(), awaited: Arc::default() }
     }
 
-    pub(crate) fn listener(&self) -> RunReceiver {
+    pub(crate) fn subscribe(&self) -> RunReceiver {
         RunReceiver { watch: Arc::clone(&self.watch), _awaited: Some(Arc::clone(&self.awaited)) }
     }
 

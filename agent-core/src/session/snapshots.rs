@@ -109,7 +109,7 @@ pub(crate) fn snapshots<S: State>(
             graph: Arc::clone(&live.graph),
             hash: Arc::clone(&hash),
             root: FrameProjection { schedule: Some(store_schedule(schedule)), ..FrameProjection::default() },
-            answered: env.board.answered(),
+            answered: env.pending_questions.answered(),
             todos,
             used: env.budget.used(),
             limits: Some(env.budget.limits()),

@@ -361,7 +361,7 @@ impl LockedSession {
         let fact = Fact::RunAccepted(noted);
         projection.apply(Entry { seq: accepted, at: now, run, fact });
         projection.root = FrameProjection::default();
-        self.cell.board.clear();
+        self.cell.pending_questions.clear();
         let init = RunInit {
             projection,
             schedule,
@@ -404,7 +404,7 @@ impl LockedSession {
             session: self.id().clone(),
             run: projection.run,
             writer: Arc::clone(writer),
-            board: Arc::clone(&self.cell.board),
+            pending_questions: Arc::clone(&self.cell.pending_questions),
             deps: Arc::clone(&self.shared.deps),
             clock: Arc::clone(&self.shared.clock),
             durability: init.durability,
@@ -454,10 +454,10 @@ fn run_future<S: State>(
     cell: Arc<SessionCell>,
     live: Arc<LiveRun>,
     frame: Box<Frame<S>>,
-    begun: RunStart,
+    start: RunStart,
 ) -> RunFuture {
-    let span = begun.span.clone();
-    let future: RunFuture = Box::pin(supervise(shared, cell, live, frame, begun));
+    let span = start.span.clone();
+    let future: RunFuture = Box::pin(supervise(shared, cell, live, frame, start));
     if span.is_disabled() { future } else { Box::pin(future.instrument(span)) }
 }
 

@@ -177,7 +177,7 @@ impl Session {
                 status: live.status(),
                 graph: live.graph.to_string(),
                 todos: env.todos.lock().items().to_vec(),
-                questions: env.board.open(),
+                questions: env.pending_questions.open(),
                 used: env.budget.used(),
                 accepted: live.accepted,
                 accepted_at: live.accepted_at,
@@ -207,7 +207,7 @@ impl Session {
         let reported = async {
             match ends {
                 true => live.watch.wait_removed().await,
-                false => drop(live.watch.listener().wait().await),
+                false => drop(live.watch.subscribe().wait().await),
             }
         };
         if tokio::time::timeout(STATUS_WAIT, reported).await.is_err() {
@@ -379,11 +379,11 @@ impl Session {
         self.cell.check_exists()?;
         {
             let inner = self.cell.inner.lock();
-            if let Some(rest) = &inner.idle
-                && (self.shared.store.is_none() || rest.state.is_some())
+            if let Some(idle) = &inner.idle
+                && (self.shared.store.is_none() || idle.state.is_some())
             {
-                let state = rest.state.clone();
-                return Ok((rest.projection.without_state(), state));
+                let state = idle.state.clone();
+                return Ok((idle.projection.without_state(), state));
             }
             if let (Some(live), None) = (&inner.live, &self.shared.store) {
                 let mut projection = Projection {

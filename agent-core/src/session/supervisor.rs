@@ -50,7 +50,7 @@ pub(crate) async fn supervise<S: State>(
     cell: Arc<SessionCell>,
     live: Arc<LiveRun>,
     mut frame: Box<Frame<S>>,
-    begun: RunStart,
+    start: RunStart,
 ) {
     let env = Arc::clone(&live.env);
     // Panics of user code that were not contained elsewhere (such as `Serialize`) end the run, not the session.
@@ -78,17 +78,17 @@ pub(crate) async fn supervise<S: State>(
         steering.close();
     }
     let evicted = matches!(end, RunEnd::Evicted);
-    let span = begun.span.clone();
+    let span = start.span.clone();
     // Rare ends are boxed: a suspended run keeps room for all of them.
     let ending = async {
         match end {
-            RunEnd::Drive(Ok(FrameEnd::Completed)) => completed(&shared, &cell, &live, frame, begun).await,
+            RunEnd::Drive(Ok(FrameEnd::Completed)) => completed(&shared, &cell, &live, frame, start).await,
             RunEnd::Drive(Ok(FrameEnd::Interrupted)) => {
                 let drained = !env.control.stop.is_cancelled();
-                Box::pin(stopped(&shared, &cell, &live, frame, begun, drained)).await
+                Box::pin(stopped(&shared, &cell, &live, frame, start, drained)).await
             }
-            RunEnd::Stopped => Box::pin(stopped(&shared, &cell, &live, frame, begun, false)).await,
-            RunEnd::Drive(Err(error)) => Box::pin(failed(&shared, &cell, &live, frame, begun, error)).await,
+            RunEnd::Stopped => Box::pin(stopped(&shared, &cell, &live, frame, start, false)).await,
+            RunEnd::Drive(Err(error)) => Box::pin(failed(&shared, &cell, &live, frame, start, error)).await,
             RunEnd::Evicted => {
                 let left = match live.status() {
                     RunStatus::Running if env.control.is_handover() => {
@@ -100,7 +100,7 @@ pub(crate) async fn supervise<S: State>(
                 if let Err(error) = left {
                     tracing::error!(session = %cell.id, %error, "a paused run could not be stored");
                 }
-                if env.board.next_due().is_some() {
+                if env.pending_questions.next_due().is_some() {
                     shared.watch_deadlines();
                 }
                 cell.invalidate();
@@ -201,7 +201,7 @@ async fn drive_to_end<S: State>(
                 if env.control.drain.load(Ordering::Acquire) {
                     return RunEnd::Drive(Ok(FrameEnd::Interrupted));
                 }
-                if !env.board.any_open() {
+                if !env.pending_questions.any_open() {
                     continue;
                 }
                 match pause(shared, cell, live).await {
@@ -296,7 +296,7 @@ const LONG_WAIT: Duration = Duration::from_secs(60);
 /// the runtime resumes it at its deadline.
 fn can_evict(env: &RunContext, wait: Duration) -> bool {
     let is_near = |due: i64| due.saturating_sub(env.clock.now_ms()) < millis(wait);
-    env.writer.is_durable() && !env.board.next_due().is_some_and(is_near)
+    env.writer.is_durable() && !env.pending_questions.next_due().is_some_and(is_near)
 }
 
 /// Counts a suspended run. An answered run is no longer counted after its next poll.
@@ -337,7 +337,7 @@ impl Drop for EvictionGuard<'_> {
 /// Pauses the run and publishes the pause once it is stored. Returns `false` if an answer arrived in the meantime.
 async fn pause(shared: &Arc<Shared>, cell: &Arc<SessionCell>, live: &Arc<LiveRun>) -> Result<bool, RunError> {
     let env = &live.env;
-    let questions = env.board.open();
+    let questions = env.pending_questions.open();
     if env.writer.has_consumers() {
         let ids = questions.iter().map(|open| open.id.clone()).collect();
         let summary = summary(shared, live, RunStatus::Paused).with_questions(&questions);

@@ -14,7 +14,7 @@ use crate::{
     clock::millis,
     journal::StoreError,
     memory::{
-        Found, Item, MemoryError, MemoryStore, Namespace, Put, Search,
+        Item, MemoryError, MemoryStore, Namespace, Put, Search, SearchHit,
         batch::Batching,
         search::Picker,
         store::{check_many, check_name},
@@ -174,7 +174,7 @@ fn search(
     search: &Search,
     near: Option<&Vec<f32>>,
     now: i64,
-) -> Result<Result<Vec<Found>, MemoryError>, Fault> {
+) -> Result<Result<Vec<SearchHit>, MemoryError>, Fault> {
     if search.limit == 0 {
         return Ok(Ok(Vec::new()));
     }
@@ -267,7 +267,7 @@ impl MemoryStore for SqliteMemory {
         })
     }
 
-    fn search(&self, wanted: Search) -> BoxFuture<'_, Result<Vec<Found>, MemoryError>> {
+    fn search(&self, wanted: Search) -> BoxFuture<'_, Result<Vec<SearchHit>, MemoryError>> {
         Box::pin(async move {
             wanted.check()?;
             let near = match (&wanted.near, &self.embedder) {

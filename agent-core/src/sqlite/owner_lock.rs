@@ -19,7 +19,7 @@ use crate::journal::store::{OwnerId, StoreError};
 const LONGEST: usize = 120;
 
 /// Attempts to take a lock that is held: a process that only checks holds it for microseconds.
-const TRIES: u32 = 20;
+const ATTEMPTS: u32 = 20;
 
 /// At most this many files of dead owners are removed when the store is opened.
 const SWEEP: usize = 1000;
@@ -116,7 +116,7 @@ impl Drop for Owners {
 fn lock(path: &Path) -> Result<File, StoreError> {
     const PAUSE: Duration = Duration::from_millis(1);
     let failed = |error: io::Error| unavailable(&format!("the owner's lock file cannot be used: {error}"));
-    for _ in 0..TRIES {
+    for _ in 0..ATTEMPTS {
         if let Some(folder) = path.parent() {
             make_folder(folder).map_err(failed)?;
         }

@@ -47,13 +47,13 @@ pub(super) const fn cost(bytes: usize) -> Cost {
 
 /// Jobs in the order they came.
 pub(super) struct Queue {
-    jobs: Mutex<Waiting>,
+    jobs: Mutex<QueueState>,
     ready: Condvar,
     room: Semaphore,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct QueueState {
     jobs: VecDeque<Box<dyn Job>>,
     /// The thread is to wake up without a job.
     nudged: bool,
@@ -62,7 +62,7 @@ struct Waiting {
 
 /// Why [`Queue::wait`] came back.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Woken {
+pub(super) enum WakeReason {
     /// There are jobs.
     Jobs,
     /// No job arrived within the timeout, or the thread was nudged.
@@ -99,17 +99,17 @@ impl Queue {
     }
 
     /// Waits for a job, at most `patience` (`None`: for ever).
-    pub(super) fn wait(&self, patience: Option<Duration>) -> Woken {
+    pub(super) fn wait(&self, patience: Option<Duration>) -> WakeReason {
         let mut waiting = self.jobs.lock();
         loop {
             if !waiting.jobs.is_empty() {
-                return Woken::Jobs;
+                return WakeReason::Jobs;
             }
             if waiting.closed {
-                return Woken::Closed;
+                return WakeReason::Closed;
             }
             if std::mem::take(&mut waiting.nudged) {
-                return Woken::Idle;
+                return WakeReason::Idle;
             }
             match patience {
                 None => self.ready.wait(&mut waiting),
@@ -122,7 +122,7 @@ impl Queue {
     }
 
     /// Moves up to `most` jobs into `batch`.
-    pub(super) fn take(&self, batch: &mut Vec<Box<dyn Job>>, most: usize) {
+    pub(super) fn drain_into(&self, batch: &mut Vec<Box<dyn Job>>, most: usize) {
         let mut waiting = self.jobs.lock();
         let count = waiting.jobs.len().min(most);
         batch.extend(waiting.jobs.drain(..count));

@@ -15,7 +15,7 @@ use crate::{
 pub(super) const MOST: i64 = u32::MAX as i64;
 
 /// A session as its writer meets it.
-struct Found {
+struct SessionRow {
     id: i64,
     last: i64,
     epoch: i64,
@@ -23,10 +23,10 @@ struct Found {
     due: Option<i64>,
 }
 
-fn find(db: &Connection, session: &SessionId) -> Result<Option<Found>, rusqlite::Error> {
+fn find(db: &Connection, session: &SessionId) -> Result<Option<SessionRow>, rusqlite::Error> {
     db.prepare_cached("SELECT id, last, epoch, status, due FROM session WHERE name = ?1")?
         .query_row([session.as_str()], |row| {
-            Ok(Found {
+            Ok(SessionRow {
                 id: row.get(0)?,
                 last: row.get(1)?,
                 epoch: row.get(2)?,
@@ -71,7 +71,7 @@ pub(super) fn append(db: &Connection, append: &Append) -> Result<(), Fault> {
             let (expected, last) = (append.expected, Seq::ZERO);
             return Err(StoreError::Conflict { session: session.clone(), expected, last }.into());
         }
-        None => Found { id: create(db, session)?, last: 0, epoch: 0, status: String::new(), due: None },
+        None => SessionRow { id: create(db, session)?, last: 0, epoch: 0, status: String::new(), due: None },
     };
     let current = Epoch(found.epoch.unsigned_abs());
     if append.epoch != current {

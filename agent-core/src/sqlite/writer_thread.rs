@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use super::{
     error::{Fault, explain, is_busy},
-    queue::{Cost, Job, Queue, Woken},
+    queue::{Cost, Job, Queue, WakeReason},
     vacuum,
 };
 use crate::journal::store::StoreError;
@@ -134,14 +134,14 @@ impl Writer {
             // Once tidied, there is nothing to wake up for.
             let patience = self.dirty.load(Relaxed).then_some(IDLE);
             match self.queue.wait(patience) {
-                Woken::Jobs => {
+                WakeReason::Jobs => {
                     let held = self.db.lock();
                     let Some(db) = held.as_ref() else { return };
-                    self.queue.take(&mut batch, BATCH);
+                    self.queue.drain_into(&mut batch, BATCH);
                     self.commit(db, &mut batch);
                     self.dirty.store(true, Relaxed);
                 }
-                Woken::Idle => {
+                WakeReason::Idle => {
                     // Callers may have written by themselves in the meantime: then it was not idle.
                     let pages = self.log_pages.load(Relaxed);
                     if pages != quiet {
@@ -159,7 +159,7 @@ impl Writer {
                         self.dirty.store(true, Relaxed);
                     }
                 }
-                Woken::Closed => break,
+                WakeReason::Closed => break,
             }
         }
         if let Some(db) = self.db.lock().take() {
@@ -210,8 +210,8 @@ impl Writer {
 pub(super) fn run_reader(db: &Connection, queue: &Queue) {
     let _abandon = Abandon(queue);
     let mut batch = Vec::new();
-    while queue.wait(None) != Woken::Closed {
-        queue.take(&mut batch, 1);
+    while queue.wait(None) != WakeReason::Closed {
+        queue.drain_into(&mut batch, 1);
         for mut job in batch.drain(..) {
             let failure = job.run(db).err().map(|error| explain(&error));
             job.answer(failure);

@@ -189,7 +189,7 @@ pub fn chat(
         let stream = model.stream(request).instrument(span.clone()).await;
         let stream = stream.inspect_err(|error| failed(&span, error.code()))?;
         let answer = content::is_captured().then(Assembler::new);
-        Ok(ModelStream::new(Heard { stream, span, began, answers: false, answer }))
+        Ok(ModelStream::new(TracedStream { stream, span, began, answers: false, answer }))
     }
 }
 
@@ -233,7 +233,7 @@ fn chat_span(model: &Model, request: &ModelRequest, session: Option<&SessionId>)
 }
 
 /// A model stream that records its progress in a span.
-struct Heard {
+struct TracedStream {
     stream: ModelStream,
     span: Span,
     began: Instant,
@@ -242,7 +242,7 @@ struct Heard {
     answer: Option<Assembler>,
 }
 
-impl Stream for Heard {
+impl Stream for TracedStream {
     type Item = Result<Delta, ModelError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -38,7 +38,7 @@ const ERROR_RATE: u32 = 10;
 /// models take, and which of them fail.
 ///
 /// A scenario is an async function that drives a program to its end, as the `main` function of a process does: it makes a
-/// runtime with [`Life::runtime`], resumes what an earlier process left, starts what was not started, answers questions, and
+/// runtime with [`SimulatedProcess::runtime`], resumes what an earlier process left, starts what was not started, answers questions, and
 /// returns a result. After a crash it is called again with the same journal. Time is simulated (it passes while nothing can
 /// run), and everything runs on one thread, so a seed leads to the same run every time. Work over 64 KiB of data at once runs
 /// on other threads and is not ordered by the seed.
@@ -55,8 +55,8 @@ const ERROR_RATE: u32 = 10;
 /// struct Order { #[state(append)] log: Vec<String> }
 ///
 /// # fn main() {
-/// let report = Simulation::new().seeds(0..50).run(async |life| {
-///     let effects = life.effects().clone();
+/// let report = Simulation::new().seeds(0..50).run(async |process| {
+///     let effects = process.effects().clone();
 ///     let graph = Graph::<Order>::builder("order")
 ///         .node("charge", async move |_: &Order, cx: &Context| {
 ///             let effects = effects.clone();
@@ -69,7 +69,7 @@ const ERROR_RATE: u32 = 10;
 ///         })
 ///         .path([START, "charge", END])
 ///         .build()?;
-///     let runtime = life.runtime().graph(&graph).build();
+///     let runtime = process.runtime().graph(&graph).build();
 ///     let session = runtime.session("order-1")?;
 ///     match session.status().await {
 ///         Err(SessionError::NotFound { .. }) => drop(session.run(&graph, Order::update()).await?),
@@ -80,7 +80,7 @@ const ERROR_RATE: u32 = 10;
 ///     }
 ///     let order: Order = session.state().await?;
 ///     assert_eq!(order.log.len(), 1);
-///     assert_eq!(life.effects().all().len(), 1, "one key, however often it was sent");
+///     assert_eq!(process.effects().all().len(), 1, "one key, however often it was sent");
 ///     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
 /// });
 /// assert!(report.crashes > 0);
@@ -169,7 +169,7 @@ impl Simulation {
         self
     }
 
-    /// Sets the maximum number of calls of [models](Life::model) of each seed that fail before the answer begins.
+    /// Sets the maximum number of calls of [models](SimulatedProcess::model) of each seed that fail before the answer begins.
     ///
     /// # Examples
     ///
@@ -225,7 +225,7 @@ impl Simulation {
     pub fn run<T, E, S>(&self, scenario: S) -> SimulationReport<T>
     where
         E: fmt::Display,
-        S: AsyncFn(Life) -> Result<T, E>,
+        S: AsyncFn(SimulatedProcess) -> Result<T, E>,
     {
         let none = Self { crashes: 0, store_errors: 0, model_errors: 0, ..self.clone() };
         let mut report = SimulationReport::default();
@@ -263,7 +263,7 @@ impl Simulation {
     ) -> u64
     where
         E: fmt::Display,
-        S: AsyncFn(Life) -> Result<T, E>,
+        S: AsyncFn(SimulatedProcess) -> Result<T, E>,
     {
         let mut rng = fastrand::Rng::with_seed(seed.unwrap_or_default());
         fastrand::seed(rng.u64(..));
@@ -287,7 +287,7 @@ impl Simulation {
                 faults.crash_at = (crashes < self.crashes).then(|| faults.rng.u64(1..=calls + calls / 4 + 1));
                 (faults.store_errors, faults.model_errors)
             };
-            report.lives += 1;
+            report.processes += 1;
             let executor = tokio::runtime::Builder::new_current_thread()
                 .enable_time()
                 .start_paused(true)
@@ -296,7 +296,7 @@ impl Simulation {
             let ended = executor.block_on(async {
                 let hook = SimulatedStore { faults: Arc::clone(&faults), crashed: crashed.clone() };
                 let clock = SimulatedClock { start: now, since: Instant::now() };
-                let life = Life {
+                let process = SimulatedProcess {
                     number,
                     crashes,
                     store: Arc::new(HookedStore::new(Arc::clone(&journal), hook)),
@@ -307,7 +307,7 @@ impl Simulation {
                 let ended = tokio::select! {
                     biased;
                     () = crashed.cancelled() => None,
-                    ended = tokio::time::timeout(LONGEST, scenario(life)) => Some(ended),
+                    ended = tokio::time::timeout(LONGEST, scenario(process)) => Some(ended),
                 };
                 now = clock.now_ms() + RESTART;
                 ended
@@ -353,7 +353,7 @@ pub struct SimulationReport<T> {
     /// Number of seeds.
     pub seeds: u64,
     /// Number of processes.
-    pub lives: u64,
+    pub processes: u64,
     /// Number of crashes.
     pub crashes: u64,
     /// Number of simulated errors of the store.
@@ -366,7 +366,7 @@ pub struct SimulationReport<T> {
 
 impl<T> Default for SimulationReport<T> {
     fn default() -> Self {
-        Self { seeds: 0, lives: 0, crashes: 0, store_errors: 0, model_errors: 0, results: Vec::new() }
+        Self { seeds: 0, processes: 0, crashes: 0, store_errors: 0, model_errors: 0, results: Vec::new() }
     }
 }
 
@@ -383,7 +383,7 @@ impl<T> Default for SimulationReport<T> {
 /// });
 /// ```
 #[derive(Debug, Clone)]
-pub struct Life {
+pub struct SimulatedProcess {
     number: u32,
     crashes: u32,
     store: Arc<HookedStore<SimulatedStore>>,
@@ -392,7 +392,7 @@ pub struct Life {
     faults: Arc<Mutex<Faults>>,
 }
 
-impl Life {
+impl SimulatedProcess {
     /// Returns a builder of a runtime on the simulated store and clock.
     ///
     /// # Examples

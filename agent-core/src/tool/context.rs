@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ToolError,
-    seat::{Away, Seat},
+    call_permit::{CallPermit, ReleasedPermit},
 };
 use crate::{
     ids::SessionId,
@@ -54,7 +54,7 @@ pub struct ToolContext {
     host: Option<Arc<dyn ToolHost>>,
     listener: Option<Arc<dyn CallListener>>,
     /// Its place among the calls of its tool, where they are capped.
-    seat: Option<Arc<Seat>>,
+    permit: Option<Arc<CallPermit>>,
 }
 
 /// Receiver of progress and questions of a call outside a run: a protocol server or a test.
@@ -103,11 +103,11 @@ pub(crate) trait ToolHost: Send + Sync {
     fn todos(&self) -> Todos;
     fn memory(&self) -> Option<Arc<dyn MemoryStore>>;
     fn session(&self) -> &SessionId;
-    /// `away`: the call's place, to take again before it continues.
+    /// `released`: the call's place, to take again before it continues.
     fn ask(
         self: Arc<Self>,
         question: Question,
-        away: Option<Away>,
+        released: Option<ReleasedPermit>,
     ) -> BoxFuture<'static, Result<Value, ToolError>>;
     /// Returns whether a person is being asked, and for how long people were asked in all.
     fn waited(&self) -> (bool, Duration);
@@ -130,7 +130,7 @@ impl ToolContext {
         cancelled: CancellationToken,
     ) -> Self {
         let (call_id, idempotency_key) = (call_id.into(), idempotency_key.into());
-        Self { call_id, idempotency_key, cancelled, attempt: 1, host: None, listener: None, seat: None }
+        Self { call_id, idempotency_key, cancelled, attempt: 1, host: None, listener: None, permit: None }
     }
 
     /// Creates a context outside a run, for tests and for direct calls of a tool.
@@ -164,8 +164,8 @@ impl ToolContext {
         self
     }
 
-    pub(super) fn seated(mut self, seat: Option<Arc<Seat>>) -> Self {
-        self.seat = seat;
+    pub(super) fn with_permit(mut self, permit: Option<Arc<CallPermit>>) -> Self {
+        self.permit = permit;
         self
     }
 
@@ -186,12 +186,12 @@ impl ToolContext {
     ///     }
     /// }
     ///
-    /// let cx = ToolContext::detached().heard_by(Log(Mutex::default()));
+    /// let cx = ToolContext::detached().with_listener(Log(Mutex::default()));
     /// cx.progress("half of the pages");
     /// # Ok(()) }
     /// ```
     #[must_use]
-    pub fn heard_by(mut self, listener: impl CallListener) -> Self {
+    pub fn with_listener(mut self, listener: impl CallListener) -> Self {
         self.listener = Some(Arc::new(listener));
         self
     }
@@ -401,14 +401,14 @@ impl ToolContext {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn ask(&self, question: impl Into<Question>) -> Result<Value, ToolError> {
-        let away = || self.seat.as_ref().map(Seat::leave);
+        let released = || self.permit.as_ref().map(CallPermit::leave);
         match (&self.host, &self.listener) {
-            (Some(host), _) => Arc::clone(host).ask(question.into(), away()).await,
+            (Some(host), _) => Arc::clone(host).ask(question.into(), released()).await,
             (None, Some(listener)) => {
-                let away = away();
+                let released = released();
                 let answer = listener.ask(question.into()).await;
-                if let Some(away) = away {
-                    away.end().await;
+                if let Some(released) = released {
+                    released.end().await;
                 }
                 answer
             }
@@ -416,8 +416,8 @@ impl ToolContext {
         }
     }
 
-    pub(super) const fn seat(&self) -> Option<&Arc<Seat>> {
-        self.seat.as_ref()
+    pub(super) const fn permit(&self) -> Option<&Arc<CallPermit>> {
+        self.permit.as_ref()
     }
 
     pub(super) fn waited(&self) -> (bool, Duration) {

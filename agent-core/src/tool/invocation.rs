@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     ApprovalRequest, Decision, DecisionOutcome, StandingApprovals, ToolCall, ToolContext, ToolError,
-    ToolFault, ToolOutput, ToolPolicy, ToolReply, approval, registry::Entry, seat::Seat,
+    ToolFault, ToolOutput, ToolPolicy, ToolReply, approval, call_permit::CallPermit, registry::Entry,
 };
 
 /// A validated call: the tool exists and the arguments match its schema. Created by
@@ -244,11 +244,11 @@ impl PreparedCall {
                 args = Cow::Owned(self.entry.checker.check(name, replaced)?);
             }
         }
-        let seat = self.entry.permits.as_ref().map(|permits| Seat::new(Arc::clone(permits)));
-        if let Some(seat) = &seat {
-            std::future::poll_fn(|cx| seat.poll_taken(cx)).await;
+        let permit = self.entry.permits.as_ref().map(|permits| CallPermit::new(Arc::clone(permits)));
+        if let Some(permit) = &permit {
+            std::future::poll_fn(|cx| permit.poll_taken(cx)).await;
         }
-        let mut output = self.attempts(&args, cx.clone().seated(seat)).await?;
+        let mut output = self.attempts(&args, cx.clone().with_permit(permit)).await?;
         for guard in &self.policy().guards {
             if let Some(replaced) = guard.after(name, &output).await? {
                 output = replaced;
@@ -287,8 +287,8 @@ impl PreparedCall {
         let mut call = std::pin::pin!(call);
         // A call that took its question back has no place either.
         let call = std::future::poll_fn(|context| {
-            if let Some(seat) = cx.seat() {
-                ready!(seat.poll_taken(context));
+            if let Some(permit) = cx.permit() {
+                ready!(permit.poll_taken(context));
             }
             call.as_mut().poll(context)
         });

@@ -14,7 +14,7 @@ mod output;
 mod policy;
 mod invocation;
 mod registry;
-mod seat;
+mod call_permit;
 pub mod schema;
 
 use std::{borrow::Cow, fmt, sync::Arc};
@@ -35,7 +35,7 @@ pub use self::{
     policy::{Concurrency, Effect, InterruptedCallPolicy, ToolPolicy},
     registry::{RegistryError, RegistryFault, ToolRegistry, ToolRegistryBuilder},
 };
-pub(crate) use self::{context::ToolHost, kept_result::keep_result, seat::Away};
+pub(crate) use self::{call_permit::ReleasedPermit, context::ToolHost, kept_result::keep_result};
 pub use crate::model::{ToolCall, ToolSpec};
 
 /// A function that a model can call.

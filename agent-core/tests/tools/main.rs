@@ -360,7 +360,7 @@ async fn a_call_of_no_run_has_who_listens_and_nobody_to_ask() {
         cx.ask("really?").await.map(ToolOutput::from)
     });
     let (received, notes) = std::sync::mpsc::channel();
-    let error = prepared.run(&ToolContext::detached().heard_by(Heard(received))).await.unwrap_err();
+    let error = prepared.run(&ToolContext::detached().with_listener(Heard(received))).await.unwrap_err();
     assert_eq!(error.fault(), ToolFault::Refused);
     assert_eq!(notes.try_iter().collect::<Vec<_>>(), [json!({ "progress": 1 })]);
     let alone = prepared.run(&ToolContext::detached()).await.unwrap_err();

@@ -215,7 +215,7 @@ const WORDS = {
   'state.failed': ['failed', '실패'],
   'state.halted': ['stopped', '중지됨'],
 
-  todos: ['Plan', '계획'],
+  todos: ['Todos', '할 일'],
   'todos.none': ['No todos yet.', '아직 할 일이 없습니다.'],
   'todos.sum': ['{done} of {all} · {progress}%', '{all}개 중 {done}개 · {progress}%'],
   'todo.pending': ['pending', '대기'],

@@ -97,7 +97,7 @@ impl UiRequest {
             return Ok(UiTurn::Decides(decisions));
         }
         let last = self.messages.iter().rfind(|message| message.role == "user");
-        let content = last.map(said).filter(|content| !content.is_empty());
+        let content = last.map(content_of).filter(|content| !content.is_empty());
         content
             .map(UiTurn::Says)
             .ok_or_else(|| invalid("messages", "there is no message of the user with text"))
@@ -113,8 +113,8 @@ impl UiRequest {
 impl UiMessage {
     fn read(&self) -> Vec<Message> {
         match self.role.as_str() {
-            "user" => vec![Message::user(said(self))],
-            "system" => vec![Message::system(said(self))],
+            "user" => vec![Message::user(content_of(self))],
+            "system" => vec![Message::system(content_of(self))],
             _ => self.read_answer(),
         }
     }
@@ -125,8 +125,8 @@ impl UiMessage {
         let (mut text, mut calls, mut results) = (String::new(), Vec::new(), Vec::new());
         let mut put = |text: &mut String, calls: &mut Vec<ToolCall>, results: &mut Vec<Message>| {
             if !text.is_empty() || !calls.is_empty() {
-                let said = Message::assistant(std::mem::take(text)).with_tool_calls(std::mem::take(calls));
-                messages.push(said);
+                let reply = Message::assistant(std::mem::take(text)).with_tool_calls(std::mem::take(calls));
+                messages.push(reply);
                 messages.append(results);
             }
         };
@@ -168,7 +168,7 @@ fn field<'a>(part: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 }
 
 /// Returns the texts and images of a message.
-fn said(message: &UiMessage) -> Content {
+fn content_of(message: &UiMessage) -> Content {
     let part = |part: &Map<String, Value>| match field(part, "type") {
         Some("text") => field(part, "text").map(Part::text),
         Some("file") if field(part, "mediaType").is_some_and(|kind| kind.starts_with("image/")) => {

@@ -144,7 +144,7 @@ fn context(argument: Option<&str>) -> Result<Map<String, Value>, CliError> {
 }
 
 /// Why the command ends.
-enum End {
+enum CommandEnd {
     /// The run has ended: completed, failed, or stopped by another process.
     Finished(RunStatus),
     /// The run is paused, and stdin has ended.
@@ -165,7 +165,7 @@ struct Terminal {
 
 impl Terminal {
     /// Continues a session.
-    async fn resume(&mut self) -> Result<End, CliError> {
+    async fn resume(&mut self) -> Result<CommandEnd, CliError> {
         let status = self.session.status().await?;
         match status.status {
             RunStatus::Paused => {
@@ -175,11 +175,11 @@ impl Terminal {
                     AskResult::Withdrawn => {
                         Err(CliError::new("the question was withdrawn").hint("run the command again"))
                     }
-                    AskResult::EndOfInput => Ok(End::Unanswered),
-                    AskResult::Interrupted => Ok(End::Interrupted),
+                    AskResult::EndOfInput => Ok(CommandEnd::Unanswered),
+                    AskResult::Interrupted => Ok(CommandEnd::Interrupted),
                 }
             }
-            RunStatus::Completed | RunStatus::Idle => Ok(End::Finished(status.status)),
+            RunStatus::Completed | RunStatus::Idle => Ok(CommandEnd::Finished(status.status)),
             RunStatus::Running | RunStatus::Failed | RunStatus::Stopped => {
                 let run = self.session.resume().await?;
                 self.follow(run).await
@@ -188,7 +188,7 @@ impl Terminal {
     }
 
     /// Shows a run until it ends.
-    async fn follow(&mut self, mut run: Run) -> Result<End, CliError> {
+    async fn follow(&mut self, mut run: Run) -> Result<CommandEnd, CliError> {
         prompt::say(&format!("session {} ({})\n", self.session.id(), run.id()));
         loop {
             let report = loop {
@@ -206,13 +206,13 @@ impl Terminal {
                 self.progress.show(&event);
             }
             if report.status != RunStatus::Paused {
-                return Ok(End::Finished(report.status));
+                return Ok(CommandEnd::Finished(report.status));
             }
             match self.ask(report.questions).await? {
                 AskResult::Answered(next) => run = next,
                 AskResult::Withdrawn => {}
-                AskResult::EndOfInput => return Ok(End::Unanswered),
-                AskResult::Interrupted => return Ok(End::Interrupted),
+                AskResult::EndOfInput => return Ok(CommandEnd::Unanswered),
+                AskResult::Interrupted => return Ok(CommandEnd::Interrupted),
             }
         }
     }
@@ -277,7 +277,7 @@ impl Terminal {
     }
 
     /// Stops the run. A second signal ends the command at once.
-    async fn interrupt(&mut self) -> Result<End, CliError> {
+    async fn interrupt(&mut self) -> Result<CommandEnd, CliError> {
         self.progress.rest();
         prompt::say("\nstopping; press Ctrl-C again to exit at once\n");
         tokio::select! {
@@ -288,11 +288,11 @@ impl Terminal {
                 Err(error) => return Err(error.into()),
             },
         }
-        Ok(End::Interrupted)
+        Ok(CommandEnd::Interrupted)
     }
 
     /// Reports the end: the answer on stdout, or how to continue.
-    async fn report(&mut self, end: End, as_json: bool) -> Result<(), CliError> {
+    async fn report(&mut self, end: CommandEnd, as_json: bool) -> Result<(), CliError> {
         self.progress.rest();
         let status = self.session.status().await?;
         let id = self.session.id();
@@ -319,22 +319,22 @@ impl Terminal {
         }
         let command = format!("`agent-server run --session {id}`");
         match end {
-            End::Finished(RunStatus::Completed) => {
+            CommandEnd::Finished(RunStatus::Completed) => {
                 let took = status.active_ms as f64 / 1_000.0;
                 prompt::say(&format!("session {id} completed in {took:.1} s\n"));
                 if as_json { Ok(()) } else { output::print(response) }
             }
-            End::Finished(RunStatus::Failed) => {
+            CommandEnd::Finished(RunStatus::Failed) => {
                 let message = status.failure.map_or_else(|| "unknown".to_owned(), |failure| failure.message);
                 Err(CliError::new(format!("the run failed: {message}")).hint(format!("{command} retries it")))
             }
-            End::Finished(status) => {
+            CommandEnd::Finished(status) => {
                 Err(CliError::new(format!("session {id} is {status}"))
                     .hint(format!("{command} continues it")))
             }
-            End::Unanswered => Err(CliError::new(format!("session {id} waits for an answer"))
+            CommandEnd::Unanswered => Err(CliError::new(format!("session {id} waits for an answer"))
                 .hint(format!("{command} asks again"))),
-            End::Interrupted => {
+            CommandEnd::Interrupted => {
                 let message = format!("session {id} is {}", status.status);
                 Err(CliError::new(message).hint(format!("{command} continues it")))
             }

@@ -7,23 +7,23 @@ use std::{
 };
 
 use agent_core::secret::Secret;
-use agent_tools::http::Reach;
+use agent_tools::http::AddressPolicy;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::error::CliError;
 use crate::{
     Auth, Config, Tls, Webhooks,
     auth::{AuthError, Jwt},
-    config::{Database, Guard},
+    config::{AccessMode, Database},
     hex::hex,
 };
 
 /// Returns the authentication.
 pub(super) fn auth(config: &Config) -> Result<Auth, CliError> {
-    let mut auth = match config.guard() {
-        Guard::Open => return Ok(Auth::off()),
-        Guard::RemoteRejected => return Ok(Auth::local()),
-        Guard::All => Auth::required(),
+    let mut auth = match config.access_mode() {
+        AccessMode::Open => return Ok(Auth::off()),
+        AccessMode::RemoteRejected => return Ok(Auth::local()),
+        AccessMode::All => Auth::required(),
     };
     for key in config.api_keys.iter().flatten() {
         auth = auth.key(&key.name, key.key.clone()).map_err(wrong("API_KEYS"))?;
@@ -123,7 +123,7 @@ fn random_secret() -> io::Result<String> {
 pub(super) fn webhooks(config: &Config) -> Result<Option<Webhooks>, CliError> {
     let Some(secret) = &config.webhook_secret else { return Ok(None) };
     let hosts = config.webhook_hosts.iter().flatten();
-    let reach = hosts.fold(Reach::default(), |reach, host| reach.and_host(host));
+    let reach = hosts.fold(AddressPolicy::default(), |reach, host| reach.and_host(host));
     let webhooks = Webhooks::signed(secret, &reach);
     webhooks.map(Some).map_err(|error| CliError::usage(format!("WEBHOOK_SECRET: {error}")))
 }

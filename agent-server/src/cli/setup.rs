@@ -73,7 +73,7 @@ fn builder(config: &Config) -> Result<RuntimeBuilder, CliError> {
     Ok(runtime.durability(config.durability).limits(config.run_limits()).options(|options| {
         options.retention = config.retention;
         options.grace = config.grace;
-        options.evict_paused_after = config.park;
+        options.evict_paused_after = config.evict_paused_after;
         options.max_runs = config.runs;
         options.max_active_runs = config.active_runs;
         options.lease_ttl = config.lease_ttl();

@@ -15,7 +15,7 @@ const MOST: u64 = 1024 * 1024;
 
 /// Why a file cannot be read. Contains nothing of the file, which may contain secrets.
 #[derive(Debug)]
-pub(super) struct Unreadable {
+pub(super) struct DotEnvError {
     pub(super) line: usize,
     pub(super) message: String,
 }
@@ -31,16 +31,16 @@ pub(super) fn find() -> Option<PathBuf> {
 /// # Errors
 ///
 /// Names the line that cannot be read.
-pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, Unreadable> {
-    let unreadable = |error: io::Error| Unreadable { line: 1, message: format!("cannot be read: {error}") };
+pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, DotEnvError> {
+    let unreadable = |error: io::Error| DotEnvError { line: 1, message: format!("cannot be read: {error}") };
     if fs::metadata(path).map_err(unreadable)?.len() > MOST {
-        return Err(Unreadable { line: 1, message: format!("has more than {MOST} bytes") });
+        return Err(DotEnvError { line: 1, message: format!("has more than {MOST} bytes") });
     }
     let bytes = fs::read(path).map_err(unreadable)?;
     let text = str::from_utf8(&bytes).map_err(|error| {
         let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
         let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
-        Unreadable { line, message: "is not UTF-8".to_owned() }
+        DotEnvError { line, message: "is not UTF-8".to_owned() }
     })?;
     let variables = parse(text.strip_prefix('\u{feff}').unwrap_or(text))?;
     Ok(expand(variables, |name| env::var(name).ok()))
@@ -54,7 +54,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Takes bytes from the rest.
-    fn take(&mut self, length: usize) -> &'a str {
+    fn advance(&mut self, length: usize) -> &'a str {
         let (taken, rest) = self.rest.split_at(length);
         self.rest = rest;
         self.line += taken.matches('\n').count();
@@ -63,7 +63,7 @@ impl<'a> Reader<'a> {
 
     fn take_while(&mut self, accept: impl Fn(char) -> bool) -> &'a str {
         let length = self.rest.find(|c| !accept(c)).unwrap_or(self.rest.len());
-        self.take(length)
+        self.advance(length)
     }
 
     fn skip_blanks(&mut self) {
@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
             ends
         });
         let (end, _) = end?;
-        let text = self.take(end + 1);
+        let text = self.advance(end + 1);
         Some(unescape(&text[1..end], quote))
     }
 
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
         if let Some(rest) = self.rest.strip_prefix("export")
             && rest.starts_with(|c: char| c.is_whitespace() && !is_line_end(c))
         {
-            self.take("export".len());
+            self.advance("export".len());
             self.skip_blanks();
         }
         let name = match self.rest.starts_with('\'') {
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
         if !self.rest.starts_with('=') {
             return self.end_of_line().map(|()| Some((name, None)));
         }
-        self.take(1);
+        self.advance(1);
         let before = self.rest;
         self.skip_blanks();
         let blank = self.rest.len() < before.len();
@@ -164,7 +164,7 @@ fn unescape(text: &str, quote: char) -> String {
     plain
 }
 
-fn parse(text: &str) -> Result<Vec<(String, String)>, Unreadable> {
+fn parse(text: &str) -> Result<Vec<(String, String)>, DotEnvError> {
     let mut reader = Reader { rest: text, line: 1 };
     let mut variables = Vec::new();
     loop {
@@ -174,7 +174,7 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, Unreadable> {
         }
         let line = reader.line;
         let Some(binding) = reader.binding() else {
-            return Err(Unreadable { line, message: "is not `NAME=value`".to_owned() });
+            return Err(DotEnvError { line, message: "is not `NAME=value`".to_owned() });
         };
         if let Some((name, Some(value))) = binding {
             variables.push((name, value));

@@ -69,7 +69,7 @@ pub struct McpServer {
 /// A server as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct ServerEntry {
     #[serde(rename = "type")]
     kind: Option<String>,
     command: Option<PathBuf>,
@@ -116,7 +116,7 @@ fn read(text: &str) -> Result<Vec<McpServer>, String> {
         if name.is_empty() || name.len() > 40 || !name.chars().all(legal) {
             return Err(fault("its name must have 1 to 40 letters, digits, `_` and `-`".to_owned()));
         }
-        let written: Written = serde_path_to_error::deserialize(value).map_err(|error| {
+        let written: ServerEntry = serde_path_to_error::deserialize(value).map_err(|error| {
             let path = error.path().to_string();
             let unknown = error.inner().to_string().split('`').nth(1).map(str::to_owned);
             match unknown.filter(|_| error.inner().to_string().starts_with("unknown")) {
@@ -131,7 +131,7 @@ fn read(text: &str) -> Result<Vec<McpServer>, String> {
     Ok(read)
 }
 
-fn checked(name: String, written: Written) -> Result<McpServer, String> {
+fn checked(name: String, written: ServerEntry) -> Result<McpServer, String> {
     let secrets = |values: BTreeMap<String, String>| -> Result<BTreeMap<String, Secret>, String> {
         values.into_iter().map(|(name, text)| Ok((name, Secret::new(expanded(&text)?)))).collect()
     };
@@ -159,7 +159,7 @@ fn checked(name: String, written: Written) -> Result<McpServer, String> {
         Some(seconds) if (0.1..=86_400.0).contains(&seconds) => Some(Duration::from_secs_f64(seconds)),
         Some(_) => return Err("`timeout_seconds` must be a number from 0.1 to 86400".to_owned()),
     };
-    let Written { approval, tools, questions, required, .. } = written;
+    let ServerEntry { approval, tools, questions, required, .. } = written;
     Ok(McpServer { name, transport, approval, tools, timeout, questions, required })
 }
 

@@ -55,7 +55,7 @@ pub enum Database {
 /// Value of `AUTH`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMode {
-    /// Depends on other settings; see [`Config::guard`].
+    /// Depends on other settings; see [`Config::access_mode`].
     Auto,
     /// Credentials are required.
     On,
@@ -69,7 +69,7 @@ impl AuthMode {
 
 /// Callers that need a key or token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Guard {
+pub enum AccessMode {
     /// None.
     Open,
     /// Callers on other machines. No credentials are configured, so they are rejected.
@@ -227,20 +227,20 @@ impl Config {
     /// # Examples
     ///
     /// ```
-    /// use agent_server::config::{Config, Sources, Guard};
+    /// use agent_server::config::{Config, Sources, AccessMode};
     ///
     /// let sources = Sources::none();
     /// let config = Config::read(&sources)?;
-    /// assert_eq!(config.guard(), Guard::RemoteRejected);
+    /// assert_eq!(config.access_mode(), AccessMode::RemoteRejected);
     /// # Ok::<(), agent_server::config::ConfigError>(())
     /// ```
     #[must_use]
-    pub fn guard(&self) -> Guard {
+    pub fn access_mode(&self) -> AccessMode {
         match self.auth {
-            AuthMode::On => Guard::All,
-            AuthMode::Off => Guard::Open,
-            AuthMode::Auto if self.has_credentials() => Guard::All,
-            AuthMode::Auto => Guard::RemoteRejected,
+            AuthMode::On => AccessMode::All,
+            AuthMode::Off => AccessMode::Open,
+            AuthMode::Auto if self.has_credentials() => AccessMode::All,
+            AuthMode::Auto => AccessMode::RemoteRejected,
         }
     }
 
@@ -406,16 +406,16 @@ impl Config {
     #[must_use]
     pub fn guard_warning(&self) -> Option<String> {
         let (host, loopback) = (self.host, self.host.to_canonical().is_loopback());
-        match self.guard() {
-            Guard::Open if loopback => Some(format!(
+        match self.access_mode() {
+            AccessMode::Open if loopback => Some(format!(
                 "AUTH is off and the server listens on {host}: every process on this machine, and every client of a \
                  proxy on this machine, can read and run everything without a key"
             )),
-            Guard::Open => Some(format!(
+            AccessMode::Open => Some(format!(
                 "AUTH is off and the server listens on {host}: every client that can reach it can read and run \
                  everything without a key"
             )),
-            Guard::RemoteRejected => Some(
+            AccessMode::RemoteRejected => Some(
                 "no keys are configured: every process on this machine can read and run everything without a key; remote \
                  callers are rejected. A proxy on this machine that adds no header (X-Forwarded-For, Forwarded, Via) opens \
                  the server to all its clients: set API_KEYS (or JWT_SECRET_KEY) before you put one in front, or to serve \
@@ -423,11 +423,11 @@ impl Config {
                     .to_owned(),
             ),
             _ if loopback => None,
-            Guard::All if self.tls_cert.is_none() => Some(
+            AccessMode::All if self.tls_cert.is_none() => Some(
                 "keys and tokens are sent in clear text; set TLS_CERT_FILE and TLS_KEY_FILE, or put a proxy with TLS in front"
                     .to_owned(),
             ),
-            Guard::All => None,
+            AccessMode::All => None,
         }
     }
 }

@@ -281,7 +281,7 @@ settings! {
         /// Interval of the search for runs of crashed processes. Default: 1 with PostgreSQL, else 15.
         sweep: Option<Duration> = SWEEP_SECONDS, value::seconds(0.1..=3600.0), none;
         /// Time after which a paused run is evicted from memory.
-        park: Duration = PARK_SECONDS, value::seconds(0.0..=86_400.0), "600";
+        evict_paused_after: Duration = PARK_SECONDS, value::seconds(0.0..=86_400.0), "600";
     }
     "model" {
         /// API key of OpenAI, or of the endpoint at `OPENAI_BASE_URL`.

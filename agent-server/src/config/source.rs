@@ -356,17 +356,17 @@ fn read_file(path: &Path, faults: &mut Vec<Fault>) -> Layer {
                 }
                 for (key, value) in section {
                     let origin = at(key.span().start);
-                    take(key.get_ref(), Some(title), value.get_ref(), origin, &mut layer, faults);
+                    read_table(key.get_ref(), Some(title), value.get_ref(), origin, &mut layer, faults);
                 }
             }
-            value => take(key.get_ref(), None, value, origin, &mut layer, faults),
+            value => read_table(key.get_ref(), None, value, origin, &mut layer, faults),
         }
     }
     layer
 }
 
 /// Adds one key of the file to the layer.
-fn take(
+fn read_table(
     key: &str,
     section: Option<&str>,
     value: &DeValue<'_>,

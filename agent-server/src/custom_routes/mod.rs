@@ -325,7 +325,7 @@ where
 }
 
 /// Returns the response that refuses a request before the handshake of a WebSocket.
-type Refuse = Arc<dyn Fn(&Request<()>) -> Option<Response<Body>> + Send + Sync>;
+type HandshakeFilter = Arc<dyn Fn(&Request<()>) -> Option<Response<Body>> + Send + Sync>;
 
 /// A custom WebSocket with settings; see [`ServerBuilder::socket_route`](crate::ServerBuilder::socket_route).
 ///
@@ -355,7 +355,7 @@ type Refuse = Arc<dyn Fn(&Request<()>) -> Option<Response<Body>> + Send + Sync>;
 pub struct SocketRoute {
     pub(crate) path: String,
     pub(crate) query_token: bool,
-    refuse: Option<Refuse>,
+    refuse: Option<HandshakeFilter>,
     serve: Serve,
 }
 
@@ -445,7 +445,7 @@ impl fmt::Debug for SocketRoute {
 }
 
 /// Answers the handshake, and serves the WebSocket in a separate task.
-fn open(mut context: RequestContext, refuse: Option<&Refuse>, serve: Serve) -> HandlerResult {
+fn open(mut context: RequestContext, refuse: Option<&HandshakeFilter>, serve: Serve) -> HandlerResult {
     websocket::check_upgrade(&context.request)?;
     context.request.extensions_mut().insert(std::mem::take(&mut context.path_params));
     if let Some(refuse) = refuse {

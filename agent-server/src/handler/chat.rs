@@ -43,7 +43,7 @@ pub(super) fn docs() -> [RouteDoc; 2] {
     });
     let history = json!({"$ref": "#/components/schemas/ChatRequest/properties/history"});
     [
-        doc(Method::POST, "chat_stream", "Stream the answer of a model").text(EVENTS).takes::<ChatRequest>(
+        doc(Method::POST, "chat_stream", "Stream the answer of a model").text(EVENTS).request_body::<ChatRequest>(
             true,
             &[
                 ("korean", "한국어로", json!({"message": "건성 피부에 맞는 크림을 추천해 주세요"})),

@@ -12,7 +12,7 @@ use crate::{
 pub(super) fn doc() -> RouteDoc {
     RouteDoc::new(Method::GET, "/health", "health", "operations", "Check liveness")
         .aliased()
-        .gives::<Health>(200, "The server is alive.")
+        .response::<Health>(200, "The server is alive.")
 }
 
 pub(super) async fn handle(context: RequestContext) -> HandlerResult {

@@ -64,8 +64,8 @@ pub(crate) fn routes() -> Result<Router<AppState>, String> {
     add(GET, "/api/chat/stream", AuthenticatedSameOrigin, Contract::Chat, handler(chat::get))?;
     add(POST, "/api/chat/ui", Authenticated, Contract::Chat, handler(ui::chat))?;
     let stream = "/api/chat/ui/{session_id}/stream";
-    add(GET, stream, AuthenticatedSameOrigin, Contract::Chat, handler(ui::again))?;
-    add(POST, "/api/v1/chat", Authenticated, Contract::ToolChat, handler(tool_chat::whole))?;
+    add(GET, stream, AuthenticatedSameOrigin, Contract::Chat, handler(ui::reconnect))?;
+    add(POST, "/api/v1/chat", Authenticated, Contract::ToolChat, handler(tool_chat::respond))?;
     add(POST, "/api/v1/chat/stream", Authenticated, Contract::ToolChat, handler(tool_chat::streamed))?;
     add(GET, "/v1/models", Authenticated, Contract::OpenAi, handler(openai::list))?;
     add(GET, "/v1/models/{model}", Authenticated, Contract::OpenAi, handler(openai::one))?;

@@ -11,8 +11,8 @@ use crate::{
 
 pub(super) fn doc() -> RouteDoc {
     RouteDoc::new(Method::GET, "/ready", "ready", "operations", "Check readiness")
-        .gives::<Ready>(200, "Ready: the store responds, and the server is not shutting down.")
-        .gives::<Ready>(503, "Not ready; `reason` has the cause.")
+        .response::<Ready>(200, "Ready: the store responds, and the server is not shutting down.")
+        .response::<Ready>(503, "Not ready; `reason` has the cause.")
 }
 
 pub(super) async fn handle(context: RequestContext) -> HandlerResult {

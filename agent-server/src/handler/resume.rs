@@ -28,7 +28,7 @@ pub(super) fn doc() -> RouteDoc {
              answers one is accepted.",
         )
         .of_session()
-        .takes::<AnswerRequest>(
+        .request_body::<AnswerRequest>(
             false,
             &[
                 ("korean", "한국어 답", json!({"value": "마케터"})),
@@ -51,7 +51,7 @@ pub(super) fn doc() -> RouteDoc {
             Code::CannotResume,
         ])
         .rejections(&[Rejection::AnswerNeeded, Rejection::QuotaExceeded])
-        .gives::<ResumeResponse>(200, "The run has resumed.")
+        .response::<ResumeResponse>(200, "The run has resumed.")
 }
 
 pub(super) async fn handle(mut context: RequestContext) -> HandlerResult {

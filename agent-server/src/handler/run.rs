@@ -58,14 +58,14 @@ pub(super) fn docs() -> [RouteDoc; 2] {
             )
             .codes(&run_failure_codes())
             .codes(&[Code::SessionNotFound, Code::CheckpointNotFound])
-            .gives::<RunResponse>(200, "The run has ended or is paused.")
+            .response::<RunResponse>(200, "The run has ended or is paused.")
             .links(200, LINKS),
         base_doc("/run-async", "run_async", "Start a run without waiting for it")
             .text(
                 "The run is stored before the response is sent. Follow it over the WebSocket, the event stream or \
                  `GET /status`.",
             )
-            .gives::<StartResponse>(200, "The run has started or is queued.")
+            .response::<StartResponse>(200, "The run has started or is queued.")
             .links(200, LINKS),
     ]
 }
@@ -73,7 +73,7 @@ pub(super) fn docs() -> [RouteDoc; 2] {
 fn base_doc(path: &str, id: &'static str, summary: &'static str) -> RouteDoc {
     RouteDoc::new(Method::POST, path, id, "runs", summary)
         .aliased()
-        .takes::<RunRequest>(
+        .request_body::<RunRequest>(
             true,
             &[
                 (

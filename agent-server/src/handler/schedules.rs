@@ -39,7 +39,7 @@ pub(super) fn docs() -> [RouteDoc; 4] {
                  one run, also over restarts and with several servers on one database. Times that passed while no server ran \
                  start one run, late.",
             )
-            .takes::<ScheduleRequest>(
+            .request_body::<ScheduleRequest>(
                 true,
                 &[
                     (
@@ -71,15 +71,15 @@ pub(super) fn docs() -> [RouteDoc; 4] {
                 Rejection::InvalidSchedule,
                 Rejection::ScheduleExists,
             ])
-            .gives::<Schedule>(200, "The schedule is stored."),
+            .response::<Schedule>(200, "The schedule is stored."),
         RouteDoc::new(Method::GET, "/schedules", "schedules", "schedules", "List the schedules")
             .text("The most recently changed first, at most 200.")
             .of_store()
-            .gives::<SchedulePage>(200, "The schedules."),
+            .response::<SchedulePage>(200, "The schedules."),
         id(RouteDoc::new(Method::GET, path, "schedule", "schedules", "Get a schedule"))
             .of_store()
             .rejections(&[Rejection::ScheduleNotFound, Rejection::InvalidRequest])
-            .gives::<Schedule>(200, "The schedule."),
+            .response::<Schedule>(200, "The schedule."),
         id(RouteDoc::new(Method::DELETE, path, "delete_schedule", "schedules", "Delete a schedule"))
             .text("Runs that it has started continue.")
             .of_store()

@@ -21,7 +21,7 @@ pub(super) fn docs() -> [RouteDoc; 2] {
         RouteDoc::new(Method::GET, "/status/{session_id}", "status", "runs", "Get the status of a session")
             .aliased()
             .of_session()
-            .gives::<StatusResponse>(200, "The status of the session."),
+            .response::<StatusResponse>(200, "The status of the session."),
         RouteDoc::new(
             Method::GET,
             "/sessions/{session_id}",
@@ -31,7 +31,7 @@ pub(super) fn docs() -> [RouteDoc; 2] {
         )
         .text("The same as `GET /status/{session_id}`.")
         .of_session()
-        .gives::<StatusResponse>(200, "The status of the session."),
+        .response::<StatusResponse>(200, "The status of the session."),
     ]
 }
 

@@ -17,7 +17,7 @@ pub(super) fn doc() -> RouteDoc {
         .aliased()
         .of_session()
         .codes(&[Code::NothingToDo, Code::StaleWriter, Code::SessionBusy])
-        .gives::<RunResponse>(200, "The run is stopped.")
+        .response::<RunResponse>(200, "The run is stopped.")
 }
 
 pub(super) async fn handle(context: RequestContext) -> HandlerResult {

@@ -46,7 +46,7 @@ pub(super) fn docs() -> [RouteDoc; 2] {
                 "If the agent asks a question, it is the `content` of the response; the next message of the conversation \
                  is the answer.",
             )
-            .gives::<TalkResponse>(200, "The answer, and the tools that the agent called."),
+            .response::<TalkResponse>(200, "The answer, and the tools that the agent called."),
         base_doc(
             "/api/v1/chat/stream",
             "talk_stream",
@@ -59,7 +59,7 @@ pub(super) fn docs() -> [RouteDoc; 2] {
 
 fn base_doc(path: &str, id: &'static str, summary: &'static str) -> RouteDoc {
     RouteDoc::new(Method::POST, path, id, "chats", summary)
-        .takes::<TalkRequest>(
+        .request_body::<TalkRequest>(
             true,
             &[
                 ("korean", "한국어로", json!({"content": "서울은 지금 몇 시인가요?"})),
@@ -91,7 +91,7 @@ fn base_doc(path: &str, id: &'static str, summary: &'static str) -> RouteDoc {
         ])
 }
 
-pub(super) async fn whole(mut context: RequestContext) -> HandlerResult {
+pub(super) async fn respond(mut context: RequestContext) -> HandlerResult {
     let (mut conversation, korean) = start(&mut context).await?;
     while let Some(event) = conversation.next().await {
         match event {

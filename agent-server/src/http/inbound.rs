@@ -22,12 +22,12 @@ const FRAME_HEAD: usize = 6;
 /// The stream of a connection that was upgraded to a WebSocket.
 pub(crate) struct Inbound {
     stream: TokioIo<Upgraded>,
-    unread: Arc<Mutex<Unread>>,
+    unread: Arc<Mutex<IncompleteMessage>>,
 }
 
 /// Bytes of incomplete messages.
 #[derive(Debug)]
-struct Unread {
+struct IncompleteMessage {
     share: Share,
     bytes: usize,
 }
@@ -39,7 +39,7 @@ pub(crate) struct OutOfBudget;
 
 impl Inbound {
     pub(crate) fn new(stream: TokioIo<Upgraded>, budget: &Budget) -> Self {
-        let unread = Unread { share: budget.share(), bytes: 0 };
+        let unread = IncompleteMessage { share: budget.share(), bytes: 0 };
         Self { stream, unread: Arc::new(Mutex::new(unread)) }
     }
 
@@ -60,7 +60,7 @@ impl Inbound {
     }
 }
 
-impl Unread {
+impl IncompleteMessage {
     fn receive(&mut self, bytes: usize) -> io::Result<()> {
         self.bytes += bytes;
         let fits = self.share.set(self.bytes.saturating_sub(FREE));

@@ -56,7 +56,7 @@ impl Key {
 }
 
 /// The limits and their counters.
-pub(crate) struct Limits {
+pub(crate) struct CallerLimits {
     rate: Option<Rate>,
     connections: ConcurrencyLimiter,
     sockets: ConcurrencyLimiter,
@@ -77,7 +77,7 @@ struct Maximum {
     sessions: u32,
 }
 
-impl Limits {
+impl CallerLimits {
     /// Creates the counters, over all replicas on the store of the runtime. Sessions of the graph `uncounted_graph` do not
     /// count.
     pub(crate) fn new(options: &ServerOptions, runtime: &Runtime, uncounted_graph: &'static str) -> Self {
@@ -227,8 +227,8 @@ fn quota_exceeded(what: &str) -> ApiError {
     ApiError::new(Rejection::QuotaExceeded, format!("quota exceeded: a caller may have at most {what}"))
 }
 
-impl std::fmt::Debug for Limits {
+impl std::fmt::Debug for CallerLimits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Limits").finish_non_exhaustive()
+        f.debug_struct("CallerLimits").finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use agent_core::{Run, RunStatus, Session};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Key, Limits, Permit};
+use super::{CallerLimits, Key, Permit};
 use crate::error::ApiError;
 
 /// Permit to start or resume a run.
@@ -16,7 +16,7 @@ impl RunPermit {
     /// # Errors
     ///
     /// 429.
-    pub(crate) async fn for_start(limits: &Limits, key: Key) -> Result<Self, ApiError> {
+    pub(crate) async fn for_start(limits: &CallerLimits, key: Key) -> Result<Self, ApiError> {
         limits.run(key).await.map(Self)
     }
 
@@ -26,7 +26,7 @@ impl RunPermit {
     ///
     /// 429.
     pub(crate) async fn for_resume(
-        limits: &Limits,
+        limits: &CallerLimits,
         key: Key,
         session: &Session,
         with_answer: bool,

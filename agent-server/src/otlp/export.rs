@@ -24,9 +24,9 @@ use prost::Message;
 use tokio::runtime::Handle;
 
 /// Timeout of one request.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of attempts per batch, and the wait before the second one, which doubles.
-const TRIES: u32 = 3;
+const ATTEMPTS: u32 = 3;
 const WAIT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
@@ -41,10 +41,10 @@ pub(super) struct Exporter {
 }
 
 /// Result of a request.
-enum Sent {
-    Taken,
+enum ExportResult {
+    Accepted,
     /// The request can be retried.
-    Later(String),
+    Retry(String),
     Refused(String),
 }
 
@@ -52,7 +52,7 @@ impl Exporter {
     pub(super) fn new(endpoint: &str, mut headers: HeaderMap, threads: Handle) -> Result<Self, String> {
         let client = client_builder(&HttpOptions::default())
             .map_err(|error| error.to_string())?
-            .timeout(PATIENCE)
+            .timeout(REQUEST_TIMEOUT)
             .build()
             .map_err(|_| "the client for traces cannot be set up".to_owned())?;
         headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/x-protobuf"));
@@ -69,15 +69,15 @@ impl Exporter {
     async fn send(&self, body: Vec<u8>) -> Result<(), String> {
         let request = self.client.post(&self.url).headers(self.headers.clone()).body(body);
         // While the collector fails, each batch is sent only once, so that later batches are not delayed further.
-        let tries = if self.failing.load(Ordering::Relaxed) { 1 } else { TRIES };
+        let attempts = if self.failing.load(Ordering::Relaxed) { 1 } else { ATTEMPTS };
         let sending = self.threads.spawn(async move {
             let mut wait = WAIT;
             for tried in 1.. {
                 let Some(again) = request.try_clone() else { break };
                 match once(again).await {
-                    Sent::Taken => return Ok(()),
-                    Sent::Later(_) if tried < tries => tokio::time::sleep(wait).await,
-                    Sent::Later(why) | Sent::Refused(why) => return Err(why),
+                    ExportResult::Accepted => return Ok(()),
+                    ExportResult::Retry(_) if tried < attempts => tokio::time::sleep(wait).await,
+                    ExportResult::Retry(why) | ExportResult::Refused(why) => return Err(why),
                 }
                 wait *= 2;
             }
@@ -87,7 +87,7 @@ impl Exporter {
     }
 
     /// Logs the first failure, and the first success after it.
-    fn tell(&self, result: &Result<(), String>) {
+    fn log_result(&self, result: &Result<(), String>) {
         let failing = result.is_err();
         if self.failing.swap(failing, Ordering::Relaxed) == failing {
             return;
@@ -102,17 +102,21 @@ impl Exporter {
     }
 }
 
-async fn once(request: reqwest::RequestBuilder) -> Sent {
+async fn once(request: reqwest::RequestBuilder) -> ExportResult {
     match request.send().await {
         Ok(answer) => match answer.status().as_u16() {
-            200..300 => Sent::Taken,
-            status @ (429 | 502..=504) => Sent::Later(format!("the collector responded with {status}")),
-            status => Sent::Refused(format!("the collector responded with {status}")),
+            200..300 => ExportResult::Accepted,
+            status @ (429 | 502..=504) => {
+                ExportResult::Retry(format!("the collector responded with {status}"))
+            }
+            status => ExportResult::Refused(format!("the collector responded with {status}")),
         },
         // Without the URL, which may contain a key.
-        Err(error) if error.is_timeout() => Sent::Refused("the collector did not respond in time".to_owned()),
-        Err(error) if error.is_connect() => Sent::Later("the collector cannot be reached".to_owned()),
-        Err(_) => Sent::Later("the connection to the collector broke".to_owned()),
+        Err(error) if error.is_timeout() => {
+            ExportResult::Refused("the collector did not respond in time".to_owned())
+        }
+        Err(error) if error.is_connect() => ExportResult::Retry("the collector cannot be reached".to_owned()),
+        Err(_) => ExportResult::Retry("the connection to the collector broke".to_owned()),
     }
 }
 
@@ -123,7 +127,7 @@ impl SpanExporter for Exporter {
         }
         let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
         let sent = self.send(ExportTraceServiceRequest { resource_spans }.encode_to_vec()).await;
-        self.tell(&sent);
+        self.log_result(&sent);
         sent.map_err(OTelSdkError::InternalFailure)
     }
 

@@ -29,7 +29,7 @@ use crate::{
         router::{AuthPolicy, Route, Router},
     },
     journal_observer::JournalObserver,
-    limits::Limits,
+    limits::CallerLimits,
     metrics::{CustomMetric, Metrics, check_custom},
     readiness::Readiness,
     webhook::{self, DeliveryRegistry},
@@ -492,7 +492,7 @@ impl ServerBuilder {
             }
             None => None,
         };
-        let limits = Limits::new(&self.options, &self.runtime, webhook::GRAPH);
+        let limits = CallerLimits::new(&self.options, &self.runtime, webhook::GRAPH);
         let app = Arc::new(AppState {
             #[cfg(feature = "mcp")]
             mcp,

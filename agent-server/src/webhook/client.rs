@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agent_core::secret::Secret;
-use agent_tools::http::{GuardedClient, PostError, Reach};
+use agent_tools::http::{AddressPolicy, PostError, SsrfSafeClient};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::hmac;
 
@@ -17,7 +17,7 @@ const MIN_SECRET_BYTES: usize = 16;
 /// HTTP client for webhooks.
 #[derive(Clone)]
 pub(crate) struct WebhookClient {
-    client: GuardedClient,
+    client: SsrfSafeClient,
     key: hmac::Key,
 }
 
@@ -33,14 +33,14 @@ pub(super) enum Outcome {
 }
 
 impl WebhookClient {
-    pub(super) fn new(secret: &Secret, reach: &Reach) -> Result<Self, WebhookError> {
+    pub(super) fn new(secret: &Secret, reach: &AddressPolicy) -> Result<Self, WebhookError> {
         let text = secret.expose();
         let decoded = text.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
         let bytes = decoded.as_deref().unwrap_or(text.as_bytes());
         if bytes.len() < MIN_SECRET_BYTES {
             return Err(WebhookError::Secret);
         }
-        Ok(Self { client: GuardedClient::new(reach)?, key: hmac::Key::new(hmac::HMAC_SHA256, bytes) })
+        Ok(Self { client: SsrfSafeClient::new(reach)?, key: hmac::Key::new(hmac::HMAC_SHA256, bytes) })
     }
 
     /// Returns whether the URL is allowed, as far as this is known without a DNS lookup.
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn a_signature_matches_the_example_of_the_standard() {
         let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-        let post = WebhookClient::new(&secret, &Reach::default()).unwrap();
+        let post = WebhookClient::new(&secret, &AddressPolicy::default()).unwrap();
         let body = r#"{"test": 2432232314}"#;
         let signature = post.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");

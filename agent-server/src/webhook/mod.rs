@@ -17,7 +17,7 @@ use agent_core::{
     secret::Secret,
     session::SessionStatus,
 };
-use agent_tools::http::{NoClient, Reach};
+use agent_tools::http::{AddressPolicy, NoClient};
 
 use crate::derived::Derived;
 use client::WebhookClient;
@@ -42,11 +42,11 @@ pub(crate) const GRAPH: &str = "webhook";
 /// ```
 /// use agent_core::secret::Secret;
 /// use agent_server::{ServerBuilder, Webhooks, webhook::WebhookError};
-/// use agent_tools::http::Reach;
+/// use agent_tools::http::AddressPolicy;
 ///
 /// # fn of(builder: ServerBuilder, secret: &Secret) -> Result<ServerBuilder, WebhookError> {
 /// // Receivers in the private network too.
-/// let webhooks = Webhooks::signed(secret, &Reach::default().and_host("hooks.internal"))?;
+/// let webhooks = Webhooks::signed(secret, &AddressPolicy::default().and_host("hooks.internal"))?;
 /// # Ok(
 /// builder.webhooks(webhooks)
 /// # ) }
@@ -64,16 +64,16 @@ impl Webhooks {
     /// ```
     /// use agent_core::secret::Secret;
     /// use agent_server::Webhooks;
-    /// use agent_tools::http::Reach;
+    /// use agent_tools::http::AddressPolicy;
     ///
-    /// let webhooks = Webhooks::signed(&Secret::new("at least sixteen bytes"), &Reach::default())?;
+    /// let webhooks = Webhooks::signed(&Secret::new("at least sixteen bytes"), &AddressPolicy::default())?;
     /// # drop(webhooks); Ok::<(), agent_server::webhook::WebhookError>(())
     /// ```
     ///
     /// # Errors
     ///
     /// The secret is too short, or TLS cannot be set up.
-    pub fn signed(secret: &Secret, reach: &Reach) -> Result<Self, WebhookError> {
+    pub fn signed(secret: &Secret, reach: &AddressPolicy) -> Result<Self, WebhookError> {
         Ok(Self { client: WebhookClient::new(secret, reach)? })
     }
 }

@@ -3,7 +3,7 @@
 use agent_core::secret::Secret;
 use agent_server::{
     Config,
-    config::{ConfigError, Database, Guard, Sources},
+    config::{AccessMode, ConfigError, Database, Sources},
 };
 use serde_json::Value;
 
@@ -201,12 +201,12 @@ fn the_model_follows_from_its_name_and_the_keys() {
 
 #[test]
 fn who_must_show_a_key_follows_from_auth_and_what_can_be_shown() {
-    let guard = |said: &[(&str, &str)]| read(said).map(|config| config.guard());
+    let guard = |said: &[(&str, &str)]| read(said).map(|config| config.access_mode());
     let key = ("API_KEYS", "ana:0123456789abcdef");
-    assert_eq!(guard(&[]).unwrap(), Guard::RemoteRejected);
-    assert_eq!(guard(&[key]).unwrap(), Guard::All);
-    assert_eq!(guard(&[("JWT_SECRET_KEY", "x")]).unwrap(), Guard::All);
-    assert_eq!(guard(&[key, ("AUTH", "off")]).unwrap(), Guard::Open);
+    assert_eq!(guard(&[]).unwrap(), AccessMode::RemoteRejected);
+    assert_eq!(guard(&[key]).unwrap(), AccessMode::All);
+    assert_eq!(guard(&[("JWT_SECRET_KEY", "x")]).unwrap(), AccessMode::All);
+    assert_eq!(guard(&[key, ("AUTH", "off")]).unwrap(), AccessMode::Open);
     assert!(guard(&[("AUTH", "on")]).is_err());
     let open = read(&[("AUTH", "off")]).unwrap();
     assert!(open.guard_warning().unwrap().contains("AUTH is off"));

@@ -87,7 +87,7 @@ async fn server(address: &str) -> (Here, Arc<Strings>) {
     (here.await, strings)
 }
 
-/// Waits until a request is accepted, and returns the refusals before. Each of them is a 503 that names the store.
+/// Waits until a request is accepted, and returns the number of refusals before. Each of them can be repeated.
 async fn until_accepted(here: &Here, session: &str, message: &str) -> u32 {
     let body = json!({"session_id": session, "message": message});
     let mut refused = 0;
@@ -98,7 +98,9 @@ async fn until_accepted(here: &Here, session: &str, message: &str) -> u32 {
             assert_eq!(reply.body["data"]["run"], 1, "what was refused was not stored: {reply:?}");
             return refused;
         }
-        assert_eq!(reply.refusal(), (503, "store_unavailable"), "{reply:?}");
+        // The second one: a claim of an earlier attempt, which the network delivered late, took the session over.
+        let retryable = [(503, "store_unavailable"), (409, "stale_writer")];
+        assert!(retryable.contains(&reply.refusal()), "{reply:?}");
         refused += 1;
         assert!(begun.elapsed() < LONG, "the server recovers");
     }

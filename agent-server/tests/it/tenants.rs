@@ -1,7 +1,7 @@
 //! Tenants that share a server: a reused id, an id that is already taken, a fork into another tenant's id.
 
 use agent_server::{Auth, Webhooks};
-use agent_tools::http::Reach;
+use agent_tools::http::AddressPolicy;
 use futures::StreamExt;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ const BOB: &str = "Bearer bob-has-a-key-of-his-own";
 async fn guarded() -> Here {
     let key = |header: &str| header.trim_start_matches("Bearer ").into();
     let auth = Auth::required().key("alice", key(ALICE)).unwrap().key("bob", key(BOB)).unwrap();
-    let reach = Reach::default().and_host("127.0.0.1");
+    let reach = AddressPolicy::default().and_host("127.0.0.1");
     let webhooks = Webhooks::signed(&webhook::SECRET.into(), &reach).unwrap();
     Here::with(puppet().0, Puppeteer, |server| server.auth(auth).webhooks(webhooks)).await
 }

@@ -14,7 +14,7 @@ use agent_core::{
     journal::{InMemoryJournal, JournalStore, Recent},
 };
 use agent_server::{Auth, Server, TaskAgent, Webhooks};
-use agent_tools::http::Reach;
+use agent_tools::http::AddressPolicy;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -104,7 +104,7 @@ impl Receiver {
 }
 
 fn webhooks() -> Webhooks {
-    Webhooks::signed(&SECRET.into(), &Reach::default().and_host("127.0.0.1")).unwrap()
+    Webhooks::signed(&SECRET.into(), &AddressPolicy::default().and_host("127.0.0.1")).unwrap()
 }
 
 async fn here() -> Here {

@@ -11,7 +11,7 @@ use reqwest::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{NoClient, Reach, body, client, no_answer};
+use super::{AddressPolicy, NoClient, body, client, no_answer};
 
 const MAX_REDIRECTS: usize = 5;
 
@@ -21,16 +21,16 @@ const MAX_REDIRECTS: usize = 5;
 ///
 /// ```
 /// use agent_core::tool::ToolRegistry;
-/// use agent_tools::http::{Fetch, Reach};
+/// use agent_tools::http::{Fetch, AddressPolicy};
 ///
-/// let tools = ToolRegistry::builder().tool(Fetch::new(Reach::default())?).build()?;
+/// let tools = ToolRegistry::builder().tool(Fetch::new(AddressPolicy::default())?).build()?;
 /// # drop(tools);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct Fetch {
     client: Client,
-    reach: Reach,
+    reach: AddressPolicy,
     limit: usize,
 }
 
@@ -42,7 +42,7 @@ pub struct FetchArgs {
 }
 
 impl Fetch {
-    /// Creates the tool. `reach` limits the addresses; [`Reach::default`] allows the public internet.
+    /// Creates the tool. `reach` limits the addresses; [`AddressPolicy::default`] allows the public internet.
     ///
     /// # Errors
     ///
@@ -52,13 +52,13 @@ impl Fetch {
     ///
     /// ```
     /// use agent_core::tool::ToolRegistry;
-    /// use agent_tools::http::{Fetch, Reach};
+    /// use agent_tools::http::{Fetch, AddressPolicy};
     ///
-    /// let tools = ToolRegistry::builder().tool(Fetch::new(Reach::default())?).build()?;
+    /// let tools = ToolRegistry::builder().tool(Fetch::new(AddressPolicy::default())?).build()?;
     /// assert_eq!(tools.names().count(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn new(reach: Reach) -> Result<Self, NoClient> {
+    pub fn new(reach: AddressPolicy) -> Result<Self, NoClient> {
         Ok(Self { client: client(&reach)?, reach, limit: 2 * 1024 * 1024 })
     }
 
@@ -67,9 +67,9 @@ impl Fetch {
     /// # Examples
     ///
     /// ```
-    /// use agent_tools::http::{Fetch, Reach};
+    /// use agent_tools::http::{Fetch, AddressPolicy};
     ///
-    /// let fetch = Fetch::new(Reach::default())?.limit(512 * 1024);
+    /// let fetch = Fetch::new(AddressPolicy::default())?.limit(512 * 1024);
     /// # drop(fetch);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -14,9 +14,9 @@ use reqwest::{Client, Response, redirect::Policy};
 use rustls_platform_verifier::BuilderVerifierExt;
 
 pub use fetch::{Fetch, FetchArgs};
-pub use search::{Engine, Found, WebSearch, WebSearchArgs};
-pub use ssrf::Reach;
-pub use webhook_client::{GuardedClient, PostError};
+pub use search::{Engine, SearchResult, WebSearch, WebSearchArgs};
+pub use ssrf::AddressPolicy;
+pub use webhook_client::{PostError, SsrfSafeClient};
 
 /// The client cannot be created because TLS cannot be set up on this machine.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Error for NoClient {
 
 /// Creates a client that follows no redirects, uses no proxy (which would resolve names itself) and connects only
 /// to addresses that `reach` allows.
-fn client(reach: &Reach) -> Result<Client, NoClient> {
+fn client(reach: &AddressPolicy) -> Result<Client, NoClient> {
     let tls = tls().map_err(|error| NoClient(error.into()))?;
     Client::builder()
         .tls_backend_preconfigured(tls)

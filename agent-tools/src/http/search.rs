@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{NoClient, Reach, body, client, no_answer};
+use super::{AddressPolicy, NoClient, body, client, no_answer};
 
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 const MAX_RESULTS: u8 = 20;
@@ -135,7 +135,7 @@ pub struct WebSearchArgs {
 
 /// A search result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Found {
+pub struct SearchResult {
     /// Title of the page.
     pub title: String,
     /// URL of the page.
@@ -161,7 +161,7 @@ impl WebSearch {
     /// ```
     pub fn new(engine: Engine) -> Result<Self, NoClient> {
         let host = engine.base().host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        Ok(Self { client: client(&Reach::default().and_host(host))?, engine })
+        Ok(Self { client: client(&AddressPolicy::default().and_host(host))?, engine })
     }
 }
 
@@ -173,7 +173,7 @@ impl fmt::Debug for WebSearch {
 
 impl Tool for WebSearch {
     type Args = WebSearchArgs;
-    type Output = Vec<Found>;
+    type Output = Vec<SearchResult>;
 
     fn name(&self) -> &str {
         "web_search"
@@ -188,7 +188,7 @@ impl Tool for WebSearch {
         ToolPolicy::read_only().timeout(Duration::from_secs(20))
     }
 
-    async fn call(&self, args: WebSearchArgs, _: &ToolContext) -> Result<Vec<Found>, ToolError> {
+    async fn call(&self, args: WebSearchArgs, _: &ToolContext) -> Result<Vec<SearchResult>, ToolError> {
         let query: String = args.query.trim().chars().take(MAX_QUERY_CHARS).collect();
         if query.is_empty() {
             return Err(ToolError::failed("the query is empty"));
@@ -216,10 +216,10 @@ impl Tool for WebSearch {
     }
 }
 
-fn found(item: &Value, names: [&str; 3]) -> Option<Found> {
+fn found(item: &Value, names: [&str; 3]) -> Option<SearchResult> {
     let text = |name: &str| -> String {
         item.get(name).and_then(Value::as_str).unwrap_or("").chars().take(MAX_CHARS).collect()
     };
     let [title, url, snippet] = names.map(text);
-    (!url.is_empty()).then_some(Found { title, url, snippet })
+    (!url.is_empty()).then_some(SearchResult { title, url, snippet })
 }

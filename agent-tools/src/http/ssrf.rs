@@ -14,20 +14,20 @@ use reqwest::{
 
 /// Addresses that a tool may connect to. Default: public addresses, over `http` and `https`.
 #[derive(Debug, Clone, Default)]
-pub struct Reach {
+pub struct AddressPolicy {
     private_hosts: Arc<BTreeSet<String>>,
 }
 
-impl Reach {
+impl AddressPolicy {
     /// Also allows this host, whatever its address (for example an intranet server). A host name without a port, or
     /// an IP address.
     ///
     /// # Examples
     ///
     /// ```
-    /// use agent_tools::http::{Fetch, Reach};
+    /// use agent_tools::http::{Fetch, AddressPolicy};
     ///
-    /// let fetch = Fetch::new(Reach::default().and_host("wiki.intranet.example"))?;
+    /// let fetch = Fetch::new(AddressPolicy::default().and_host("wiki.intranet.example"))?;
     /// # Ok::<(), agent_tools::http::NoClient>(())
     /// ```
     #[must_use]
@@ -59,7 +59,7 @@ impl Reach {
 /// Resolver that returns only allowed addresses. The client connects to these addresses, so that a name which later
 /// resolves differently does not bypass the check.
 #[derive(Debug)]
-pub(super) struct Resolver(pub(super) Reach);
+pub(super) struct Resolver(pub(super) AddressPolicy);
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn an_address_in_any_spelling_is_checked_before_it_is_used() {
-        let reach = Reach::default().and_host("10.0.0.7");
+        let reach = AddressPolicy::default().and_host("10.0.0.7");
         for forbidden in [
             "http://127.0.0.1/",
             "http://2130706433/",

@@ -5,13 +5,13 @@ use std::{error::Error, fmt, time::Duration};
 
 use reqwest::{Client, Url};
 
-use super::{NoClient, Reach, client, ssrf::Forbidden};
+use super::{AddressPolicy, NoClient, client, ssrf::Forbidden};
 
 /// Client that posts only to allowed addresses, follows no redirects and reads only the status of the response.
 #[derive(Clone)]
-pub struct GuardedClient {
+pub struct SsrfSafeClient {
     client: Client,
-    reach: Reach,
+    reach: AddressPolicy,
 }
 
 /// Reason why there is no response.
@@ -24,15 +24,15 @@ pub enum PostError {
     Unreached,
 }
 
-impl GuardedClient {
+impl SsrfSafeClient {
     /// Creates a client with the given reach.
     ///
     /// # Examples
     ///
     /// ```
-    /// use agent_tools::http::{GuardedClient, Reach};
+    /// use agent_tools::http::{SsrfSafeClient, AddressPolicy};
     ///
-    /// let client = GuardedClient::new(&Reach::default().and_host("hooks.internal"))?;
+    /// let client = SsrfSafeClient::new(&AddressPolicy::default().and_host("hooks.internal"))?;
     /// assert!(!client.may_reach("http://169.254.169.254/"));
     /// # Ok::<(), agent_tools::http::NoClient>(())
     /// ```
@@ -40,7 +40,7 @@ impl GuardedClient {
     /// # Errors
     ///
     /// TLS cannot be set up on this machine.
-    pub fn new(reach: &Reach) -> Result<Self, NoClient> {
+    pub fn new(reach: &AddressPolicy) -> Result<Self, NoClient> {
         Ok(Self { client: client(reach)?, reach: reach.clone() })
     }
 
@@ -49,9 +49,9 @@ impl GuardedClient {
     /// # Examples
     ///
     /// ```
-    /// use agent_tools::http::{GuardedClient, Reach};
+    /// use agent_tools::http::{SsrfSafeClient, AddressPolicy};
     ///
-    /// let client = GuardedClient::new(&Reach::default())?;
+    /// let client = SsrfSafeClient::new(&AddressPolicy::default())?;
     /// assert!(client.may_reach("https://example.com/hook"));
     /// assert!(!client.may_reach("http://127.0.0.1/hook"));
     /// # Ok::<(), agent_tools::http::NoClient>(())
@@ -66,11 +66,11 @@ impl GuardedClient {
     /// # Examples
     ///
     /// ```
-    /// use agent_tools::http::{GuardedClient, PostError, Reach};
+    /// use agent_tools::http::{SsrfSafeClient, PostError, AddressPolicy};
     /// use std::time::Duration;
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// let client = GuardedClient::new(&Reach::default())?;
+    /// let client = SsrfSafeClient::new(&AddressPolicy::default())?;
     /// let sent = client.post("http://127.0.0.1/hook", &[], "{}".to_owned(), Duration::from_secs(5)).await;
     /// assert!(matches!(sent, Err(PostError::Forbidden)));
     /// # Ok::<(), agent_tools::http::NoClient>(()) }).unwrap();
@@ -112,8 +112,8 @@ impl GuardedClient {
     }
 }
 
-impl fmt::Debug for GuardedClient {
+impl fmt::Debug for SsrfSafeClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GuardedClient").field("reach", &self.reach).finish_non_exhaustive()
+        f.debug_struct("SsrfSafeClient").field("reach", &self.reach).finish_non_exhaustive()
     }
 }

@@ -28,6 +28,6 @@ mod content;
 mod error;
 mod server;
 
-pub use client::{Client, ClientBuilder, Limits, Program, Questions, RemoteTool};
+pub use client::{Client, ClientBuilder, ClientLimits, Program, Questions, RemoteTool};
 pub use error::McpError;
 pub use server::{HttpBody, HttpOptions, HttpService, Server};

@@ -165,7 +165,7 @@ fn query(database: &mut Connection, sql: &str, stop: &Stop) -> Result<Rows, Tool
     let asked = stop.clone();
     database.progress_handler(STEPS, Some(move || asked.now()))?;
     // Read-only is not enough: `ATTACH` reads other files, and a pragma can change how this one is read.
-    let counted = Arc::new(Counted::default());
+    let counted = Arc::new(QueryCost::default());
     let counts = Arc::clone(&counted);
     database.authorizer(Some(move |context: AuthContext<'_>| counts.allow(&context)))?;
     let to_tool_error = |error: rusqlite::Error| {
@@ -215,12 +215,12 @@ fn query(database: &mut Connection, sql: &str, stop: &Stop) -> Result<Rows, Tool
 
 /// Counters of the parts of a query that cost memory or time.
 #[derive(Default)]
-struct Counted {
+struct QueryCost {
     calls: AtomicUsize,
     selects: AtomicUsize,
 }
 
-impl Counted {
+impl QueryCost {
     /// Returns whether SQLite may compile this part of the query.
     fn allow(&self, context: &AuthContext<'_>) -> Authorization {
         let fits = match context.action {

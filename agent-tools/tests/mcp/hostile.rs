@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use agent_core::tool::{Effect, ToolError, ToolFault};
-use agent_tools::mcp::{Client, ClientBuilder, Limits, McpError};
+use agent_tools::mcp::{Client, ClientBuilder, ClientLimits, McpError};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
@@ -156,7 +156,7 @@ async fn a_huge_result_is_cut_between_characters_and_a_huge_line_is_dropped() {
         let huge = json!({ "content": [{ "type": "text", "text": "x".repeat(100_000) }] });
         Some(listed(method).unwrap_or(huge))
     });
-    let mut limits = Limits::default();
+    let mut limits = ClientLimits::default();
     limits.message = 50_000;
     let client = made.limits(limits).timeout(Duration::from_millis(300)).connect().await.unwrap();
     let tools = client.registry().await.unwrap();

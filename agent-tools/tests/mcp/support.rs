@@ -100,7 +100,7 @@ pub(crate) fn text(result: Result<ToolOutput, ToolError>) -> String {
 pub(crate) async fn call_and_hear(tools: &ToolRegistry, name: &str, go: &Notify) -> (String, Value) {
     let (ears, mut notes) = Ears::new();
     let prepared = tools.prepare(ToolCall::new(name, &json!({}))).unwrap();
-    let cx = ToolContext::detached().heard_by(ears);
+    let cx = ToolContext::detached().with_listener(ears);
     let received = async {
         let note = notes.recv().await.unwrap();
         go.notify_one();

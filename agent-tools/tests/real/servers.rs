@@ -54,7 +54,7 @@ async fn drive(client: ClientBuilder) {
     let (received, mut notes) = mpsc::channel(100);
     let long = json!({ "duration": 1, "steps": 3 });
     let long = tools.prepare(ToolCall::new("trigger-long-running-operation", &long)).unwrap();
-    let done = long.run(&ToolContext::detached().heard_by(Ears(received))).await.unwrap().to_text();
+    let done = long.run(&ToolContext::detached().with_listener(Ears(received))).await.unwrap().to_text();
     assert!(done.contains("3"), "{done}");
     notes.close();
     let mut steps = Vec::new();

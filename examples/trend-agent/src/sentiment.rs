@@ -39,11 +39,11 @@ pub struct ReviewSentiment {
 /// The sentiment of a set of reviews. `positive + neutral + negative` is the number of reviews.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sentiment {
-    /// How many lean to the good.
+    /// Number of positive reviews.
     pub positive: usize,
-    /// How many lean nowhere.
+    /// Number of neutral reviews.
     pub neutral: usize,
-    /// How many lean to the bad.
+    /// Number of negative reviews.
     pub negative: usize,
     /// Mean score, −1 to 1; 0 for no reviews.
     pub mean_score: f64,

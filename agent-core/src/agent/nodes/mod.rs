@@ -32,7 +32,7 @@ pub(super) struct Core {
     /// The agent itself, then the targets of its hand-offs.
     pub(super) profiles: Vec<Profile>,
     pub(super) max_turns: u32,
-    pub(super) output: Option<Judge>,
+    pub(super) output: Option<OutputParser>,
     pub(super) output_mode: OutputMode,
     pub(super) reviewer: Option<Reviewer>,
     /// Whether any of them has sub-agents, so that the tools node must select its target.
@@ -71,7 +71,7 @@ pub(super) struct Reviewer {
 }
 
 /// Parses an answer into the output type, which is erased.
-pub(super) struct Judge {
+pub(super) struct OutputParser {
     pub(super) format: Arc<dyn Fn(ModelCapabilities) -> Option<ResponseFormat> + Send + Sync>,
     pub(super) value:
         Arc<dyn Fn(RecordedModel, ModelRequest) -> BoxFuture<'static, Result<Value>> + Send + Sync>,

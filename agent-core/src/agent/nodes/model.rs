@@ -114,7 +114,7 @@ fn is_too_long(error: &NodeError) -> bool {
 
 impl AgentState {
     /// The id of the last message, when the model was stopped in the middle of it.
-    fn half_said(&self) -> Option<&str> {
+    fn partial_message_id(&self) -> Option<&str> {
         let id = self.interrupted.as_deref()?;
         self.messages.last().filter(|message| message.id == id).map(|message| message.id.as_str())
     }
@@ -131,16 +131,16 @@ impl Node<AgentState> for ModelNode {
         let profile = core.profile(state);
         let model = profile.model(cx)?;
         let mut request = profile.request(state, cx)?;
-        let half_said = state.half_said().map(str::to_owned);
+        let partial_message_id = state.partial_message_id().map(str::to_owned);
         let limited = state.turns + 1 >= core.max_turns && !request.tools.is_empty();
         if limited {
             request.tool_choice = ToolChoice::None;
         }
         let last = limited || request.tools.is_empty();
-        if let Some(judge) = &core.output
+        if let Some(output_parser) = &core.output
             && (last || core.output_mode == OutputMode::EveryTurn)
         {
-            request.response_format = (judge.format)(model.capabilities());
+            request.response_format = (output_parser.format)(model.capabilities());
         }
         let mut update = AgentState::update();
         for middleware in &profile.middleware {
@@ -154,7 +154,7 @@ impl Node<AgentState> for ModelNode {
             update = update.interrupted(None);
         }
         // A partial answer is answered first.
-        let steered = if half_said.is_none() { cx.take_steering(false).await? } else { Vec::new() };
+        let steered = if partial_message_id.is_none() { cx.take_steering(false).await? } else { Vec::new() };
         let longer = (!steered.is_empty()).then(|| conversation::with(&state.messages, &steered));
         let messages = longer.as_ref().unwrap_or(&state.messages);
         let mut compaction = Compaction::of(state);
@@ -163,7 +163,7 @@ impl Node<AgentState> for ModelNode {
             compaction.summary = fresh.or(compaction.summary);
             let mut request = request.clone();
             request.messages = view.clone();
-            if half_said.is_some() {
+            if partial_message_id.is_some() {
                 request.messages.make_mut().pop();
             }
             match profile.complete(&model, compaction.key("model"), request, cx).await {
@@ -176,7 +176,7 @@ impl Node<AgentState> for ModelNode {
             update = update.context_limit(compaction.limit);
         }
         let reply = match completion {
-            Completion::Whole(reply) => match half_said {
+            Completion::Whole(reply) => match partial_message_id {
                 // The complete message replaces the partial one.
                 Some(id) => reply.message.with_id(id),
                 None => reply.message,

@@ -20,7 +20,7 @@ impl Node<AgentState> for OutputNode {
     type Input = ();
 
     async fn run(&self, state: &AgentState, (): (), cx: &Context) -> Result<Outcome<AgentState>> {
-        let Some(judge) = &self.0.output else { return Ok(Outcome::empty()) };
+        let Some(output_parser) = &self.0.output else { return Ok(Outcome::empty()) };
         let profile = self.0.profile(state);
         let model = profile.model(cx)?;
         let mut request = profile.request(state, cx)?;
@@ -31,7 +31,7 @@ impl Node<AgentState> for OutputNode {
         for window in profile.window.iter().chain(&state.context_limit.map(Window::tokens)) {
             request.messages = window.view(&request.messages);
         }
-        let value = (judge.value)(model, request).await?;
+        let value = (output_parser.value)(model, request).await?;
         Ok(Outcome::update(AgentState::update().structured(value)))
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     engine::{RunContext, RunError},
     graph::NodeError,
     ids::{QuestionId, TaskId},
-    interrupt::{AnswerWaiter, OpenQuestion, Question, Shown},
+    interrupt::{AnswerWaiter, OpenQuestion, Question, QuestionFingerprint},
     journal::entry::{Fact, Withdrawn},
     run::{BUDGET_PREFIX, BudgetUsage, LimitError, read_grant},
 };
@@ -171,34 +171,34 @@ async fn more(env: &RunContext, over: &Exceeded, who: &Arc<dyn BudgetWaiter>) ->
     let open = OpenQuestion {
         id: id.clone(),
         task: Arc::clone(&task),
-        fingerprint: Shown::of(&question, true).fingerprint().to_owned(),
+        fingerprint: QuestionFingerprint::of(&question, true).fingerprint().to_owned(),
         question,
         asked_at: env.clock.now_ms(),
         step: None,
     };
-    let place = {
+    let waiter_index = {
         let _turn = gate.turn.lock();
         if !env.budget.still_exceeded(&over.error) {
             return Ok(());
         }
-        let mut place = 0;
+        let mut waiter_index = 0;
         let begins = || {
-            place = gate.enter(Arc::clone(who));
+            waiter_index = gate.enter(Arc::clone(who));
             Ok::<_, RunError>(())
         };
         let _asking = env.control.asking();
-        let new = env.board.add(open.clone(), &waiter, begins)?;
+        let new = env.pending_questions.add(open.clone(), &waiter, begins)?;
         if new && let Err(error) = env.append([Fact::QuestionAsked(open.clone())]) {
-            env.board.withdraw(&id);
-            gate.leave(place);
+            env.pending_questions.withdraw(&id);
+            gate.leave(waiter_index);
             return Err(error);
         }
-        place
+        waiter_index
     };
-    let _place = WaiterGuard { env, gate: &gate, place, id: &id, task: &task };
+    let _guard = WaiterGuard { env, gate: &gate, waiter_index, id: &id, task: &task };
     std::future::poll_fn(|cx| {
         let _turn = gate.turn.lock();
-        match env.board.poll_answer(&id, &task, &waiter, cx.waker()) {
+        match env.pending_questions.poll_answer(&id, &task, &waiter, cx.waker()) {
             Poll::Ready(answer) => {
                 // `None`: another task received the answer and applied it.
                 if let Some((kind, limit)) = answer.and_then(|value| read_grant(&open, &value)) {
@@ -217,7 +217,7 @@ async fn more(env: &RunContext, over: &Exceeded, who: &Arc<dyn BudgetWaiter>) ->
 struct WaiterGuard<'a> {
     env: &'a RunContext,
     gate: &'a Arc<ExtensionRequest>,
-    place: u64,
+    waiter_index: u64,
     id: &'a QuestionId,
     task: &'a Arc<TaskId>,
 }
@@ -225,10 +225,10 @@ struct WaiterGuard<'a> {
 impl Drop for WaiterGuard<'_> {
     fn drop(&mut self) {
         let _turn = self.gate.turn.lock();
-        let last = self.gate.leave(self.place);
+        let last = self.gate.leave(self.waiter_index);
         let control = &self.env.control;
         let keeps = control.is_evicting() || control.stop.is_cancelled();
-        if !last || keeps || !self.env.board.withdraw(self.id) {
+        if !last || keeps || !self.env.pending_questions.withdraw(self.id) {
             return;
         }
         let fact = Withdrawn { id: self.id.clone(), task: Arc::clone(self.task), own: None };

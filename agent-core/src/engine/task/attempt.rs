@@ -32,8 +32,8 @@ pub(super) async fn attempt<S: State>(
     input: Option<&RawValue>,
     cx: &Context,
 ) -> Option<Result<Outcome<S>, RunError>> {
-    if let Some(pauses) = &cx.place.env.pauses
-        && cx.place.parent.is_none()
+    if let Some(pauses) = &cx.scope.env.pauses
+        && cx.scope.parent.is_none()
     {
         return Box::pin(attempt_with_pauses(pauses, node, state, input, cx)).await;
     }
@@ -90,7 +90,7 @@ pub(super) async fn attempt_with_span<S: State>(
     cx: &Context,
 ) -> Option<Result<Outcome<S>, RunError>> {
     let attempt = attempt(node, state, input, cx);
-    if !cx.place.env.traced {
+    if !cx.scope.env.traced {
         return attempt.await;
     }
     let span = telemetry::node(graph.name(), cx.node(), cx.superstep(), cx.attempt());
@@ -141,7 +141,7 @@ where
             Ok(Poll::Pending) => {}
         }
         let replay = this.cx.replay_if_created();
-        if this.cx.place.env.control.stop.is_cancelled() && !replay.is_some_and(|replay| replay.has_grace()) {
+        if this.cx.scope.env.control.stop.is_cancelled() && !replay.is_some_and(|replay| replay.has_grace()) {
             return Poll::Ready(None);
         }
         let Some(replay) = replay else {
@@ -165,7 +165,7 @@ impl<F> Drop for Attempt<'_, F> {
     fn drop(&mut self) {
         // The node's own future is dropped after this; when it is done already, nothing is left in it.
         if let Some(replay) = self.cx.replay_if_created() {
-            replay.end_attempt(!self.returned && self.cx.place.env.control.stop.is_cancelled());
+            replay.end_attempt(!self.returned && self.cx.scope.env.control.stop.is_cancelled());
         }
     }
 }
@@ -179,7 +179,7 @@ impl<F> Attempt<'_, F> {
         let Some(limits) = &mut self.limits else { return Poll::Pending };
         let sign = self.cx.replay_if_created().and_then(|replay| replay.last_activity());
         match limits.poll(cx, blocked, sign, self.cx) {
-            Some(passed) => Poll::Ready(Some(Err(self.timed_out(passed)))),
+            Some(expired) => Poll::Ready(Some(Err(self.timed_out(expired)))),
             None => Poll::Pending,
         }
     }
@@ -198,8 +198,8 @@ impl<F> Attempt<'_, F> {
     fn overdue(&mut self) -> Option<RunError> {
         let limits = self.limits.as_mut()?;
         let sign = self.cx.replay_if_created().and_then(|replay| replay.last_activity());
-        let passed = limits.passed(sign, self.cx)?;
-        Some(self.timed_out(passed))
+        let expired = limits.expired_limit(sign, self.cx)?;
+        Some(self.timed_out(expired))
     }
 
     fn timed_out(&self, (which, limit): (&'static str, Duration)) -> RunError {
@@ -212,7 +212,7 @@ struct TimeLimits {
     run: Option<Duration>,
     idle: Option<Duration>,
     run_until: Instant,
-    last_sign: Instant,
+    last_activity: Instant,
     blocked_since: Option<Instant>,
     /// The task is a subgraph: it is suspended when the whole run is.
     subgraph: bool,
@@ -228,33 +228,37 @@ impl TimeLimits {
         let now = Instant::now();
         let run_until = now + run.unwrap_or(Duration::from_secs(86_400 * 365));
         let timer = Box::pin(sleep_until(run_until));
-        let idle_time = cx.place.env.control.idle_time();
-        Self { run, idle, run_until, last_sign: now, blocked_since: None, subgraph, idle_time, timer }
+        let idle_time = cx.scope.env.control.idle_time();
+        Self { run, idle, run_until, last_activity: now, blocked_since: None, subgraph, idle_time, timer }
     }
 
     /// Records the last activity, and how long a subgraph was suspended.
     fn note(&mut self, sign: Option<Instant>, context: &Context) {
         if self.subgraph {
-            let idle_time = context.place.env.control.idle_time();
+            let idle_time = context.scope.env.control.idle_time();
             let waited = idle_time.saturating_sub(self.idle_time);
             self.idle_time = idle_time;
             self.run_until += waited;
-            self.last_sign += waited;
+            self.last_activity += waited;
         }
         if let Some(sign) = sign {
-            self.last_sign = self.last_sign.max(sign);
+            self.last_activity = self.last_activity.max(sign);
         }
     }
 
     fn end_wait(&mut self, now: Instant) {
         if let Some(since) = self.blocked_since.take() {
             self.run_until += now - since;
-            self.last_sign = now;
+            self.last_activity = now;
         }
     }
 
     /// Returns the timeout that has passed (not only been reached).
-    fn passed(&mut self, sign: Option<Instant>, context: &Context) -> Option<(&'static str, Duration)> {
+    fn expired_limit(
+        &mut self,
+        sign: Option<Instant>,
+        context: &Context,
+    ) -> Option<(&'static str, Duration)> {
         if self.blocked_since.is_some() {
             return None;
         }
@@ -262,7 +266,7 @@ impl TimeLimits {
         let now = Instant::now();
         match (self.run, self.idle) {
             (Some(run), _) if now > self.run_until => Some(("run", run)),
-            (_, Some(idle)) if now > self.last_sign + idle => Some(("idle", idle)),
+            (_, Some(idle)) if now > self.last_activity + idle => Some(("idle", idle)),
             _ => None,
         }
     }
@@ -282,7 +286,7 @@ impl TimeLimits {
         }
         self.end_wait(now);
         loop {
-            let idle_until = self.idle.map(|idle| self.last_sign + idle);
+            let idle_until = self.idle.map(|idle| self.last_activity + idle);
             let until = idle_until.map_or(self.run_until, |idle| idle.min(self.run_until));
             if self.timer.deadline() != until {
                 self.timer.as_mut().reset(until);

@@ -3,7 +3,7 @@
 mod attempt;
 mod replay;
 
-pub(super) use replay::{AttemptHandle, BudgetCall, Recalled, StepStart, TaskReplay};
+pub(super) use replay::{AttemptHandle, BudgetCall, ReplayedQuestion, StepStart, TaskReplay};
 
 use std::{
     future::Future,
@@ -80,7 +80,7 @@ pub(crate) async fn run_task<S: State>(
     cx: &Context,
     record: Option<Box<TaskRecord>>,
 ) -> TaskResult<S> {
-    let env = &*cx.place.env;
+    let env = &*cx.scope.env;
     let node = graph.node(activation.node);
     let input = activation.input.as_deref();
     if let Some(mut record) = record {
@@ -139,7 +139,7 @@ async fn run_with_retries<S: State>(
         },
         None => None,
     };
-    if let Some(cached) = key.as_ref().and_then(|(key, _)| cx.place.env.deps.cache.get(key))
+    if let Some(cached) = key.as_ref().and_then(|(key, _)| cx.scope.env.deps.cache.get(key))
         && let Ok(outcome) =
             from_parts::<S>(cached.update.as_ref(), &cached.goto, &cached.sends, &cached.parent)
     {
@@ -152,7 +152,7 @@ async fn run_with_retries<S: State>(
                 if let Some((key, ttl)) = key
                     && let Some(parts) = to_parts(&outcome)
                 {
-                    cx.place.env.deps.cache.put(key, ttl, parts);
+                    cx.scope.env.deps.cache.put(key, ttl, parts);
                 }
                 return finish(cx, outcome, false);
             }
@@ -178,7 +178,7 @@ async fn run_with_retries<S: State>(
         {
             return TaskResult::Failed(error);
         }
-        if unless_stopped(&cx.place.env, sleep(wait)).await.is_none() {
+        if unless_stopped(&cx.scope.env, sleep(wait)).await.is_none() {
             return TaskResult::Cancelled;
         }
         emit_started(cx);
@@ -187,9 +187,9 @@ async fn run_with_retries<S: State>(
 
 /// Restores the frame of a subgraph for its next attempt: what it recorded is replayed, as after a restart.
 async fn resume_subgraph(cx: &Context) -> Result<(), RunError> {
-    let Some(store) = cx.place.env.writer.store() else { return Ok(()) };
-    cx.place.env.writer.wait_all_durable().await?;
-    let projection = crate::journal::fold(&**store, &cx.place.env.session, Seq(u64::MAX >> 1)).await?;
+    let Some(store) = cx.scope.env.writer.store() else { return Ok(()) };
+    cx.scope.env.writer.wait_all_durable().await?;
+    let projection = crate::journal::fold(&**store, &cx.scope.env.session, Seq(u64::MAX >> 1)).await?;
     if let Some(frame) = projection.and_then(|projection| projection.root.into_frame(&cx.replay().task)) {
         cx.replay().restore_frame(frame);
     }
@@ -197,12 +197,12 @@ async fn resume_subgraph(cx: &Context) -> Result<(), RunError> {
 }
 
 fn emit_started(cx: &Context) {
-    if !cx.place.env.writer.interest().of_tasks(cx.place.parent.is_some()).wants(EventKind::NodeStarted) {
+    if !cx.scope.env.writer.interest().of_tasks(cx.scope.parent.is_some()).wants(EventKind::NodeStarted) {
         return;
     }
     let body =
         EventBody::NodeStarted(payload::NodeStarted { node: cx.node().to_owned(), attempt: cx.attempt() });
-    cx.place.env.emit_ephemeral(Some(cx.task_for_event()), body);
+    cx.scope.env.emit_ephemeral(Some(cx.task_for_event()), body);
 }
 
 /// Waits for a future until the run is being stopped; `None` then. A stop wakes everything that polls a task.
@@ -220,15 +220,15 @@ pub(super) async fn unless_stopped<F: Future>(env: &RunContext, future: F) -> Op
 /// entered then, and the question expires where it is asked.
 async fn wait_for_answers(replay: &Arc<TaskReplay>) {
     let waiter: Arc<dyn AnswerWaiter> = Arc::clone(replay) as _;
-    let mut deadline = replay.env.board.first_due(&replay.task).map(|due| {
+    let mut deadline = replay.env.pending_questions.first_due(&replay.task).map(|due| {
         let left = due.saturating_sub(replay.env.clock.now_ms());
         Box::pin(sleep(Duration::from_millis(u64::try_from(left).unwrap_or(0))))
     });
     let mut expired = false;
     std::future::poll_fn(|cx| {
-        let board = &replay.env.board;
+        let pending_questions = &replay.env.pending_questions;
         if !expired
-            && board
+            && pending_questions
                 .poll_task(&replay.task, &waiter, cx.waker(), || replay.suspend_before_attempt())
                 .is_pending()
         {
@@ -252,8 +252,8 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskResu
                 asked: Vec::new(),
             });
         }
-        if !cx.place.env.writer.wants_of(EventKind::NodeFinished, cx.place.parent.is_some()) {
-            cx.place.env.writer.end_partial(&replay.task, None);
+        if !cx.scope.env.writer.wants_of(EventKind::NodeFinished, cx.scope.parent.is_some()) {
+            cx.scope.env.writer.end_partial(&replay.task, None);
         }
         replay.finished();
     }
@@ -272,8 +272,8 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskResu
 
 /// Encodes an update for the journal, or, without one, in the form that the subscribers want.
 fn encode_update<S: State>(cx: &Context, update: &S::Update) -> Result<Option<EncodedUpdate>, ValueError> {
-    let interest = cx.place.env.writer.interest().of_tasks(cx.place.parent.is_some());
-    let durable = cx.place.env.writer.is_durable();
+    let interest = cx.scope.env.writer.interest().of_tasks(cx.scope.parent.is_some());
+    let durable = cx.scope.env.writer.is_durable();
     if !durable && interest.update_form() == UpdateForm::Omit {
         return Ok(None);
     }
@@ -387,10 +387,10 @@ async fn append_failure(
         retry_in_ms,
         handler,
     };
-    if cx.place.env.writer.wants_of(EventKind::NodeFailed, cx.place.parent.is_some()) {
-        cx.place.env.commit([Fact::TaskFailed(failure.clone())]).await?;
+    if cx.scope.env.writer.wants_of(EventKind::NodeFailed, cx.scope.parent.is_some()) {
+        cx.scope.env.commit([Fact::TaskFailed(failure.clone())]).await?;
     } else {
-        cx.place.env.writer.end_partial(&failure.task, None);
+        cx.scope.env.writer.end_partial(&failure.task, None);
     }
     Ok(failure)
 }

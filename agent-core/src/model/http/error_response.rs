@@ -44,7 +44,7 @@ pub(crate) fn of(status: u16, headers: &HeaderMap, body: &str) -> ModelError {
 
 /// Converts an error object inside an answer that had begun successfully.
 pub(crate) fn inside(body: &Value) -> ModelError {
-    let said = Said::read(body);
+    let said = ErrorContent::read(body);
     let status = said.code.parse().ok().filter(|status| (400..600).contains(status));
     // Without a status, the words decide; without known words, the endpoint has failed.
     let guess =
@@ -65,7 +65,7 @@ fn strip_status(error: ModelError) -> ModelError {
 }
 
 fn read_fault(status: u16, retry_after: Option<Duration>, body: &Value) -> ModelError {
-    let said = Said::read(body);
+    let said = ErrorContent::read(body);
     let retry_after = retry_after.or(said.retry_after);
     let has = |words: &[&str]| words.iter().any(|word| said.words.contains(word));
     let fault = if has(CONTEXT) && status < 500 || has(&["context_length_exceeded", "exceed_context_size"]) {
@@ -119,7 +119,7 @@ const KEY: &[&str] =
     &["invalid_api_key", "api_key_invalid", "api key not valid", "authentication_error", "permission_denied"];
 
 /// Content of an error object, in any format.
-struct Said {
+struct ErrorContent {
     message: String,
     code: String,
     /// Code, type, status and message in lower case, for the word search.
@@ -127,7 +127,7 @@ struct Said {
     retry_after: Option<Duration>,
 }
 
-impl Said {
+impl ErrorContent {
     fn read(body: &Value) -> Self {
         // Gemini wraps its errors in a list.
         let body = body.get(0).unwrap_or(body);

@@ -70,23 +70,23 @@ fn unusable(detail: &str) -> ModelError {
 }
 
 /// Transport of requests to an endpoint: the network, or a cassette.
-pub trait Carry: Send + Sync + 'static {
+pub trait SendRequest: Send + Sync + 'static {
     /// Sends one request.
     ///
     /// # Errors
     ///
     /// No response was received. A response with an error status is not an error.
-    fn carry(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, ModelError>>;
+    fn send(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, ModelError>>;
 }
 
-/// Handle to a [`Carry`] implementation. Cheap to clone; clones share its connections.
+/// Handle to a [`SendRequest`] implementation. Cheap to clone; clones share its connections.
 #[derive(Clone)]
-pub struct Transport(Arc<dyn Carry>);
+pub struct Transport(Arc<dyn SendRequest>);
 
 impl Transport {
     /// Wraps an implementation.
-    pub fn new(carry: impl Carry) -> Self {
-        Self(Arc::new(carry))
+    pub fn new(sender: impl SendRequest) -> Self {
+        Self(Arc::new(sender))
     }
 
     /// Creates a transport over the network.
@@ -104,11 +104,11 @@ impl Transport {
         Self::new(Network(client))
     }
 
-    pub(crate) fn carry(
+    pub(crate) fn send(
         &self,
         request: reqwest::Request,
     ) -> BoxFuture<'static, Result<reqwest::Response, ModelError>> {
-        self.0.carry(request)
+        self.0.send(request)
     }
 }
 
@@ -120,8 +120,8 @@ impl fmt::Debug for Transport {
 
 struct Network(reqwest::Client);
 
-impl Carry for Network {
-    fn carry(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, ModelError>> {
+impl SendRequest for Network {
+    fn send(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, ModelError>> {
         let client = self.0.clone();
         Box::pin(async move { client.execute(request).await.map_err(|error| transport_error(&error)) })
     }

@@ -39,7 +39,7 @@ pub(crate) struct StreamStatus {
     cleaner: Option<Waker>,
 }
 
-pub(crate) type SharedCourse = Arc<Mutex<StreamStatus>>;
+pub(crate) type SharedStreamStatus = Arc<Mutex<StreamStatus>>;
 
 /// Polls the library's stream, and lets the cleaner continue when it is empty.
 ///
@@ -47,29 +47,29 @@ pub(crate) type SharedCourse = Arc<Mutex<StreamStatus>>;
 /// accumulate there, without backpressure to the endpoint.
 pub(crate) fn poll_asked<S: Stream + Unpin>(
     events: &mut S,
-    course: &SharedCourse,
+    stream_status: &SharedStreamStatus,
     cx: &mut Context<'_>,
 ) -> Poll<Option<S::Item>> {
     let item = Pin::new(events).poll_next(cx);
-    let mut course = course.lock();
-    course.hungry = item.is_pending();
-    if course.hungry
-        && let Some(cleaner) = course.cleaner.take()
+    let mut stream_status = stream_status.lock();
+    stream_status.hungry = item.is_pending();
+    if stream_status.hungry
+        && let Some(cleaner) = stream_status.cleaner.take()
     {
-        drop(course);
+        drop(stream_status);
         cleaner.wake();
     }
     item
 }
 
 /// Resolves when the reader waits.
-async fn asked(course: &SharedCourse) {
+async fn asked(stream_status: &SharedStreamStatus) {
     poll_fn(|cx| {
-        let mut course = course.lock();
-        if course.hungry {
+        let mut stream_status = stream_status.lock();
+        if stream_status.hungry {
             return Poll::Ready(());
         }
-        course.cleaner = Some(cx.waker().clone());
+        stream_status.cleaner = Some(cx.waker().clone());
         Poll::Pending
     })
     .await;
@@ -77,14 +77,14 @@ async fn asked(course: &SharedCourse) {
 
 /// Returns the response with a cleaned body. An answer that is one JSON document (from a server that cannot stream)
 /// becomes a single event.
-pub(crate) fn clean(response: reqwest::Response, course: SharedCourse) -> reqwest::Response {
+pub(crate) fn clean(response: reqwest::Response, stream_status: SharedStreamStatus) -> reqwest::Response {
     let is_json = response
         .headers()
         .get(reqwest::header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("application/json"));
     let status = response.status();
-    let body = reqwest::Body::wrap_stream(events(response.bytes_stream(), is_json, course));
+    let body = reqwest::Body::wrap_stream(events(response.bytes_stream(), is_json, stream_status));
     let mut cleaned = http::Response::new(body);
     *cleaned.status_mut() = status;
     cleaned.into()
@@ -94,20 +94,20 @@ struct Reader<S> {
     chunks: S,
     lines: Lines,
     total: usize,
-    course: SharedCourse,
+    stream_status: SharedStreamStatus,
     over: bool,
 }
 
 fn events<S>(
     chunks: S,
     is_json: bool,
-    course: SharedCourse,
+    stream_status: SharedStreamStatus,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send
 where
     S: Stream<Item = reqwest::Result<Bytes>> + Send + Unpin + 'static,
 {
     let lines = Lines { document: is_json, ..Lines::default() };
-    let reader = Reader { chunks, lines, total: 0, course, over: false };
+    let reader = Reader { chunks, lines, total: 0, stream_status, over: false };
     futures::stream::unfold(reader, |mut reader| async move {
         if reader.over {
             return None;
@@ -118,7 +118,7 @@ where
             let chunk = if reader.lines.done {
                 tokio::time::timeout(AFTER_DONE, reader.chunks.next()).await.unwrap_or(None)
             } else {
-                asked(&reader.course).await;
+                asked(&reader.stream_status).await;
                 reader.chunks.next().await
             };
             let step = match chunk {
@@ -137,9 +137,9 @@ where
                 }
             };
             let out = std::mem::take(&mut reader.lines.out);
-            reader.course.lock().done |= reader.lines.done;
+            reader.stream_status.lock().done |= reader.lines.done;
             if let Err(fault) = step {
-                reader.course.lock().fault = Some(fault);
+                reader.stream_status.lock().fault = Some(fault);
                 reader.over = true;
             }
             // Events before an error are still delivered; the reader checks for the error at the end.

@@ -122,18 +122,18 @@ impl Serialize for Conversation<'_, '_> {
         let turn = request.messages.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
         for (at, message) in request.messages.iter().enumerate() {
             let thoughts = settings.dialect == Dialect::Compatible && at > turn;
-            seq.serialize_element(&Said { message, thoughts })?;
+            seq.serialize_element(&WireMessage { message, thoughts })?;
         }
         seq.end()
     }
 }
 
-struct Said<'a> {
+struct WireMessage<'a> {
     message: &'a Message,
     thoughts: bool,
 }
 
-impl Serialize for Said<'_> {
+impl Serialize for WireMessage<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let message = self.message;
         let mut map = serializer.serialize_map(None)?;
@@ -208,7 +208,7 @@ impl Serialize for Parts<'_> {
 }
 
 /// A tool call that is being received.
-struct Slot {
+struct PartialCall {
     /// Index sent by the endpoint, if any.
     index: Option<u64>,
     id: String,
@@ -223,7 +223,7 @@ struct Slot {
 pub(super) struct Decoder {
     model_told: bool,
     output: bool,
-    slots: Vec<Slot>,
+    slots: Vec<PartialCall>,
     calls: u32,
     finish: Option<FinishReason>,
 }
@@ -372,7 +372,7 @@ impl Decoder {
             return Err(ModelError::new(ModelErrorKind::Malformed).with_detail("too many tool calls"));
         }
         let id = id.map_or_else(|| new_id("call_"), str::to_owned);
-        self.slots.push(Slot { index, id, early: String::new(), number: None });
+        self.slots.push(PartialCall { index, id, early: String::new(), number: None });
         Ok(self.slots.len() - 1)
     }
 }

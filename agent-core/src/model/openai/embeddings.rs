@@ -160,7 +160,7 @@ impl OpenAiEmbeddings {
         *request.headers_mut() = self.headers.clone();
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         *request.body_mut() = Some(body.into());
-        let response = self.transport.carry(request).await?;
+        let response = self.transport.send(request).await?;
         if response.status().is_redirection() {
             let error = ModelError::new(ModelErrorKind::UnknownModel).with_status(response.status().as_u16());
             return Err(

@@ -249,11 +249,11 @@ impl ChatModel for OpenAi {
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream, ModelError> {
         let started = tokio::time::Instant::now();
-        let course = std::sync::Arc::new(Mutex::default());
+        let status = std::sync::Arc::new(Mutex::default());
         let call = Call {
             transport: self.transport.clone(),
             headers: self.headers(&request).map_err(|error| self.named(error, &request))?,
-            course: std::sync::Arc::clone(&course),
+            status: std::sync::Arc::clone(&status),
         };
         // Cheap, because the content is shared. One client per call, so that the state of the call travels with it.
         let client = Client::build(self.client.clone(), self.config.clone()).with_http_service(call);
@@ -285,7 +285,7 @@ impl ChatModel for OpenAi {
         Ok(Reader {
             events,
             decoder,
-            course,
+            status,
             first_token: started + self.first_token,
             idle: self.idle,
             name,

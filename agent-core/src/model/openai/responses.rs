@@ -155,7 +155,7 @@ fn content(part: &Part, kind: &str) -> Value {
 }
 
 /// A call, identified by its item.
-struct Slot {
+struct PartialCall {
     item: String,
     output: Option<u64>,
     number: u32,
@@ -168,7 +168,7 @@ struct Slot {
 pub(super) struct Decoder {
     model_told: bool,
     spoke: bool,
-    slots: Vec<Slot>,
+    slots: Vec<PartialCall>,
     finish: Option<FinishReason>,
 }
 
@@ -233,7 +233,7 @@ impl super::stream::Decoder for Decoder {
 }
 
 impl Decoder {
-    fn slot(&mut self, event: &Value) -> Option<&mut Slot> {
+    fn slot(&mut self, event: &Value) -> Option<&mut PartialCall> {
         let item = text(event, "item_id");
         let output = count(event, "output_index");
         self.slots.iter_mut().rev().find(|slot| match (item, output) {
@@ -257,7 +257,7 @@ impl Decoder {
         let id =
             text(item, "call_id").or_else(|| text(item, "id")).map_or_else(|| new_id("call_"), str::to_owned);
         out.push_back(Delta::ToolCallStarted { index: number, id, name: name.to_owned() });
-        self.slots.push(Slot {
+        self.slots.push(PartialCall {
             item: text(item, "id").unwrap_or_default().to_owned(),
             output: count(event, "output_index"),
             number,
@@ -331,7 +331,7 @@ impl Decoder {
 }
 
 /// Yields the arguments at once, unless they were streamed.
-fn whole(slot: &mut Slot, arguments: &str, out: &mut VecDeque<Delta>) {
+fn whole(slot: &mut PartialCall, arguments: &str, out: &mut VecDeque<Delta>) {
     if !std::mem::replace(&mut slot.argued, true) {
         out.push_back(Delta::ToolCallArguments { index: slot.number, text: arguments.to_owned() });
     }

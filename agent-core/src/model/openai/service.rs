@@ -13,7 +13,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
 
 use crate::model::http::Transport;
 use crate::model::http::error_response::refused;
-use crate::model::http::sse_guard::{SharedCourse, clean};
+use crate::model::http::sse_guard::{SharedStreamStatus, clean};
 use crate::model::{ModelError, ModelErrorKind};
 
 /// A call in progress.
@@ -21,7 +21,7 @@ use crate::model::{ModelError, ModelErrorKind};
 pub(super) struct Call {
     pub(super) transport: Transport,
     pub(super) headers: HeaderMap,
-    pub(super) course: SharedCourse,
+    pub(super) status: SharedStreamStatus,
 }
 
 impl tower_service::Service<HttpRequestFactory> for Call {
@@ -45,9 +45,9 @@ impl tower_service::Service<HttpRequestFactory> for Call {
                 reqwest::header::HeaderValue::from_static("text/event-stream, application/json"),
             );
             headers.extend(call.headers);
-            let response = call.transport.carry(request).await.map_err(Refused)?;
+            let response = call.transport.send(request).await.map_err(Refused)?;
             if response.status().is_success() {
-                return Ok(clean(response, call.course));
+                return Ok(clean(response, call.status));
             }
             if response.status().is_redirection() {
                 let error =

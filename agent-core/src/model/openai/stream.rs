@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::service::fault;
-use crate::model::http::sse_guard::{SharedCourse, poll_asked};
+use crate::model::http::sse_guard::{SharedStreamStatus, poll_asked};
 use crate::model::{Delta, ModelError, ModelErrorKind, ModelStream, TimeoutPhase};
 use crate::secret::Secret;
 
@@ -32,14 +32,14 @@ pub(super) trait Decoder: Send {
 pub(super) struct Reader<S> {
     pub(super) events: S,
     pub(super) decoder: Box<dyn Decoder>,
-    pub(super) course: SharedCourse,
+    pub(super) status: SharedStreamStatus,
     pub(super) first_token: Instant,
     pub(super) idle: Duration,
     pub(super) name: String,
     pub(super) key: Option<Secret>,
 }
 
-struct Reading<S> {
+struct DecodedStream<S> {
     reader: Reader<S>,
     ready: VecDeque<Delta>,
     failed: Option<ModelError>,
@@ -53,7 +53,7 @@ where
 {
     pub(super) fn into_stream(self) -> ModelStream {
         let reading =
-            Reading { reader: self, ready: VecDeque::new(), failed: None, begun: false, over: false };
+            DecodedStream { reader: self, ready: VecDeque::new(), failed: None, begun: false, over: false };
         ModelStream::new(futures::stream::unfold(reading, |mut reading| async move {
             let item = reading.next().await?;
             Some((item, reading))
@@ -61,7 +61,7 @@ where
     }
 }
 
-impl<S> Reading<S>
+impl<S> DecodedStream<S>
 where
     S: Stream<Item = Result<Value, OpenAIError>> + Send + Unpin + 'static,
 {
@@ -89,8 +89,8 @@ where
             (false, true) => (Instant::now() + self.reader.idle, TimeoutPhase::Idle),
             (false, false) => (self.reader.first_token, TimeoutPhase::FirstToken),
         };
-        let Reader { events, course, .. } = &mut self.reader;
-        let next = std::future::poll_fn(|cx| poll_asked(events, course, cx));
+        let Reader { events, status, .. } = &mut self.reader;
+        let next = std::future::poll_fn(|cx| poll_asked(events, status, cx));
         match tokio::time::timeout_at(until, next).await {
             Ok(Some(Ok(event))) => self.reader.decoder.event(&event, &mut self.ready),
             // A complete answer stays complete, however its connection ends.
@@ -99,7 +99,7 @@ where
             Ok(None) => match self.fault() {
                 Some(error) => Err(error),
                 None => {
-                    let done = self.reader.course.lock().done;
+                    let done = self.reader.status.lock().done;
                     self.end(done)
                 }
             },
@@ -113,7 +113,7 @@ where
     }
 
     fn fault(&self) -> Option<ModelError> {
-        self.reader.course.lock().fault.take()
+        self.reader.status.lock().fault.take()
     }
 
     fn named(&self, error: ModelError) -> ModelError {

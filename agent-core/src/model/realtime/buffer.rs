@@ -116,7 +116,7 @@ impl AudioBuffer {
     }
 
     /// Returns the next entry to send, and counts it as sent.
-    pub(super) fn take(&mut self) -> Option<Entry> {
+    pub(super) fn next_unsent(&mut self) -> Option<Entry> {
         let entry = self.entries.get(self.sent)?.clone();
         self.sent += 1;
         self.unsent_samples -= entry.samples();
@@ -197,7 +197,10 @@ mod tests {
             tenth(&mut audio);
         }
         assert_eq!(ms(audio.backlog()), (300, 200));
-        assert!(matches!(audio.take(), Some(Entry::Audio { start: 4_800, .. })), "the first 200 ms are gone");
+        assert!(
+            matches!(audio.next_unsent(), Some(Entry::Audio { start: 4_800, .. })),
+            "the first 200 ms are gone"
+        );
         assert_eq!(ms(audio.backlog()), (200, 200));
     }
 
@@ -206,12 +209,12 @@ mod tests {
         let mut audio = buffer(1_000, 300);
         for _ in 0..4 {
             tenth(&mut audio);
-            audio.take();
+            audio.next_unsent();
         }
         audio.rewind();
         assert_eq!(ms(audio.backlog()), (300, 0), "300 ms are kept, older audio was taken by the endpoint");
-        audio.take();
-        audio.take();
+        audio.next_unsent();
+        audio.next_unsent();
         audio.transcribed(7_200);
         audio.rewind();
         assert_eq!(ms(audio.backlog()), (100, 0));
@@ -221,13 +224,13 @@ mod tests {
     fn an_utterance_without_audio_is_not_committed() {
         let mut audio = buffer(1_000, 300);
         audio.commit();
-        assert_eq!(audio.take(), None);
+        assert_eq!(audio.next_unsent(), None);
         tenth(&mut audio);
         audio.commit();
         audio.commit();
-        audio.take();
-        assert_eq!(audio.take(), Some(Entry::Commit { at: 2_400 }));
-        assert_eq!(audio.take(), None);
+        audio.next_unsent();
+        assert_eq!(audio.next_unsent(), Some(Entry::Commit { at: 2_400 }));
+        assert_eq!(audio.next_unsent(), None);
         audio.finish();
         tenth(&mut audio);
         assert!(audio.is_drained(), "audio after the end is ignored");

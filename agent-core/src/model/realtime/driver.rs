@@ -25,7 +25,7 @@ use super::{
 
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum ConnectionEnd {
     /// All audio was sent and all transcripts arrived, or nothing reads the events any more.
     Finished,
     /// The endpoint disconnected, stalled or violated the protocol.
@@ -35,14 +35,14 @@ enum End {
 }
 
 /// State shared by the two halves of a connection.
-struct Course {
+struct ConnectionShared {
     timeline: Mutex<Timeline>,
     /// Wakes the writer when a transcript arrived.
     heard: Notify,
-    state: Mutex<CourseState>,
+    state: Mutex<LinkState>,
 }
 
-struct CourseState {
+struct LinkState {
     /// The endpoint has accepted the settings, or sent a transcript.
     configured: bool,
     /// When the last message arrived.
@@ -77,16 +77,16 @@ pub(super) async fn run(
                 }
                 end
             }
-            Ok(Err(ConnectFailure::Refused(reason))) => End::Refused(reason),
-            Ok(Err(ConnectFailure::Temporary)) | Err(_) => End::Broken,
+            Ok(Err(ConnectFailure::Refused(reason))) => ConnectionEnd::Refused(reason),
+            Ok(Err(ConnectFailure::Temporary)) | Err(_) => ConnectionEnd::Broken,
         };
         match end {
-            End::Finished => return,
-            End::Refused(reason) => {
+            ConnectionEnd::Finished => return,
+            ConnectionEnd::Refused(reason) => {
                 let _lost = report(&events, &shared, ConnectionState::Lost(reason)).await;
                 return;
             }
-            End::Broken => {}
+            ConnectionEnd::Broken => {}
         }
         shared.buffer.lock().rewind();
         let down = down_since.get_or_insert(begun).elapsed();
@@ -127,11 +127,11 @@ async fn serve(
     options: &RealtimeOptions,
     shared: &Shared,
     events: &mpsc::Sender<RealtimeEvent>,
-) -> (End, bool) {
-    let course = Course {
+) -> (ConnectionEnd, bool) {
+    let link = ConnectionShared {
         timeline: Mutex::default(),
         heard: Notify::new(),
-        state: Mutex::new(CourseState {
+        state: Mutex::new(LinkState {
             configured: false,
             last_message: Instant::now(),
             is_full: false,
@@ -140,16 +140,16 @@ async fn serve(
     };
     let (mut sink, stream) = socket.split();
     let end = tokio::select! {
-        end = read(stream, shared, &course, events) => end,
-        end = write(&mut sink, options, shared, &course) => end,
+        end = read(stream, shared, &link, events) => end,
+        end = write(&mut sink, options, shared, &link) => end,
         // The receiver was dropped.
-        () = events.closed() => End::Finished,
+        () = events.closed() => ConnectionEnd::Finished,
     };
-    if end == End::Finished {
+    if end == ConnectionEnd::Finished {
         // The endpoint need not answer it.
         let _closed = timeout(Duration::from_secs(1), sink.close()).await;
     }
-    (end, course.state.into_inner().useful)
+    (end, link.state.into_inner().useful)
 }
 
 /// Sends audio and pings.
@@ -157,15 +157,15 @@ async fn write(
     sink: &mut SplitSink<Socket, Message>,
     options: &RealtimeOptions,
     shared: &Shared,
-    course: &Course,
-) -> End {
+    link: &ConnectionShared,
+) -> ConnectionEnd {
     let mut next_ping = Instant::now() + options.ping;
     // Deadline of the answer to the last ping.
     let mut pong_due: Option<(Instant, Instant)> = None;
     // When the last audio of the session was sent.
     let mut drained: Option<Instant> = None;
     loop {
-        let entry = shared.buffer.lock().take();
+        let entry = shared.buffer.lock().next_unsent();
         let message = match &entry {
             Some(Entry::Audio { pcm, .. }) => Some(Message::text(append(pcm))),
             Some(Entry::Commit { .. }) => Some(Message::text(COMMIT)),
@@ -175,7 +175,7 @@ async fn write(
         if let Some(message) = message {
             {
                 // Before it is sent, because the answer may arrive first.
-                let mut timeline = course.timeline.lock();
+                let mut timeline = link.timeline.lock();
                 match &entry {
                     Some(Entry::Audio { start, pcm }) => timeline.sent(*start, pcm.len() as u64 / 2),
                     Some(Entry::Commit { at }) => timeline.commit_sent(*at),
@@ -184,22 +184,22 @@ async fn write(
             }
             match timeout(options.timeout, sink.send(message)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return End::Broken,
+                Ok(Err(_)) | Err(_) => return ConnectionEnd::Broken,
             }
         }
         let now = Instant::now();
         if let Some((sent, due)) = pong_due {
-            let state = course.state.lock();
+            let state = link.state.lock();
             if state.last_message >= sent || state.is_full {
                 pong_due = None;
             } else if now >= due {
-                return End::Broken;
+                return ConnectionEnd::Broken;
             }
         }
         if now >= next_ping {
             match timeout(options.timeout, sink.send(Message::Ping(Bytes::new()))).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return End::Broken,
+                Ok(Err(_)) | Err(_) => return ConnectionEnd::Broken,
             }
             next_ping = now + options.ping;
             pong_due = pong_due.or(Some((now, now + options.timeout)));
@@ -210,14 +210,14 @@ async fn write(
         let mut wake = pong_due.map_or(next_ping, |(_, due)| due.min(next_ping));
         if shared.buffer.lock().is_drained() {
             let since = *drained.get_or_insert(now);
-            if !course.timeline.lock().is_waiting() || now >= since + options.timeout {
-                return End::Finished;
+            if !link.timeline.lock().is_waiting() || now >= since + options.timeout {
+                return ConnectionEnd::Finished;
             }
             wake = wake.min(since + options.timeout);
         }
         tokio::select! {
             () = shared.changed.notified() => {}
-            () = course.heard.notified() => {}
+            () = link.heard.notified() => {}
             () = tokio::time::sleep_until(wake) => {}
         }
     }
@@ -227,43 +227,47 @@ async fn write(
 async fn read(
     mut stream: SplitStream<Socket>,
     shared: &Shared,
-    course: &Course,
+    link: &ConnectionShared,
     events: &mpsc::Sender<RealtimeEvent>,
-) -> End {
+) -> ConnectionEnd {
     while let Some(message) = stream.next().await {
-        course.state.lock().last_message = Instant::now();
+        link.state.lock().last_message = Instant::now();
         let text = match message {
             Ok(Message::Text(text)) => text,
-            Ok(Message::Close(_)) | Err(_) => return End::Broken,
+            Ok(Message::Close(_)) | Err(_) => return ConnectionEnd::Broken,
             Ok(_) => {
-                course.heard.notify_one();
+                link.heard.notify_one();
                 continue;
             }
         };
-        let event = match handle(parse(&text), shared, course) {
+        let event = match handle(parse(&text), shared, link) {
             Ok(event) => event,
             Err(end) => return end,
         };
         if let Some(event) = event
             && let Err(full) = events.try_send(event)
         {
-            let mpsc::error::TrySendError::Full(event) = full else { return End::Finished };
-            course.state.lock().is_full = true;
+            let mpsc::error::TrySendError::Full(event) = full else { return ConnectionEnd::Finished };
+            link.state.lock().is_full = true;
             if events.send(event).await.is_err() {
-                return End::Finished;
+                return ConnectionEnd::Finished;
             }
-            let mut state = course.state.lock();
+            let mut state = link.state.lock();
             (state.is_full, state.last_message) = (false, Instant::now());
         }
-        course.heard.notify_one();
+        link.heard.notify_one();
     }
-    End::Broken
+    ConnectionEnd::Broken
 }
 
 /// Applies a message. Returns what to report.
-fn handle(message: ServerMessage, shared: &Shared, course: &Course) -> Result<Option<RealtimeEvent>, End> {
-    let mut timeline = course.timeline.lock();
-    let mut state = course.state.lock();
+fn handle(
+    message: ServerMessage,
+    shared: &Shared,
+    link: &ConnectionShared,
+) -> Result<Option<RealtimeEvent>, ConnectionEnd> {
+    let mut timeline = link.timeline.lock();
+    let mut state = link.state.lock();
     let event = match message {
         ServerMessage::Configured => {
             state.configured = true;
@@ -304,11 +308,11 @@ fn handle(message: ServerMessage, shared: &Shared, course: &Course) -> Result<Op
                 timeline.commit_refused();
                 return Ok(None);
             }
-            "invalid_api_key" => return Err(End::Refused(RefusedReason::Auth)),
-            "beta_api_shape_disabled" => return Err(End::Refused(RefusedReason::Settings)),
-            "session_expired" => return Err(End::Broken),
+            "invalid_api_key" => return Err(ConnectionEnd::Refused(RefusedReason::Auth)),
+            "beta_api_shape_disabled" => return Err(ConnectionEnd::Refused(RefusedReason::Settings)),
+            "session_expired" => return Err(ConnectionEnd::Broken),
             _ if !state.configured && is_of_settings(&code) => {
-                return Err(End::Refused(RefusedReason::Settings));
+                return Err(ConnectionEnd::Refused(RefusedReason::Settings));
             }
             _ => RealtimeEvent::Error { code },
         },

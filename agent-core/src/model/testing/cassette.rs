@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::http::{Carry, Transport};
+use crate::model::http::{SendRequest, Transport};
 use crate::model::{ModelError, ModelErrorKind};
 use crate::secret::Secret;
 
@@ -43,12 +43,12 @@ struct Tape {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Exchange {
-    request: Asked,
+    request: RecordedRequest,
     response: Answered,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Asked {
+struct RecordedRequest {
     method: String,
     path: String,
     body: Value,
@@ -109,9 +109,9 @@ struct Player {
     tape: Arc<Mutex<Tape>>,
 }
 
-impl Carry for Player {
-    fn carry(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, ModelError>> {
-        let asked = Asked::read(&request, &[]);
+impl SendRequest for Player {
+    fn send(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, ModelError>> {
+        let asked = RecordedRequest::read(&request, &[]);
         let mut tape = self.tape.lock();
         let found = tape.exchanges.iter().position(|exchange| exchange.request == asked);
         let answer = found.map(|at| tape.exchanges.remove(at).response);
@@ -158,7 +158,7 @@ impl Answered {
     }
 }
 
-impl Asked {
+impl RecordedRequest {
     fn read(request: &reqwest::Request, secrets: &[Secret]) -> Self {
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
         let body = scrub(&String::from_utf8_lossy(body), secrets);
@@ -204,15 +204,15 @@ struct Recorder {
     shared: Arc<Shared>,
 }
 
-impl Carry for Recorder {
-    fn carry(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, ModelError>> {
+impl SendRequest for Recorder {
+    fn send(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, ModelError>> {
         let mut secrets = self.shared.secrets.clone();
         for value in SECRET_HEADERS.iter().filter_map(|name| request.headers().get(*name)?.to_str().ok()) {
             secrets.push(Secret::new(value.strip_prefix("Bearer ").unwrap_or(value)));
         }
-        let asked = Asked::read(&request, &secrets);
+        let asked = RecordedRequest::read(&request, &secrets);
         let shared = Arc::clone(&self.shared);
-        let answer = self.inner.carry(request);
+        let answer = self.inner.send(request);
         Box::pin(async move {
             let response = answer.await?;
             let headers = KEPT_HEADERS
@@ -244,7 +244,7 @@ impl Carry for Recorder {
 
 /// A call that is being recorded. Stored when dropped, which is also when a reader stops early.
 struct Take {
-    asked: Asked,
+    asked: RecordedRequest,
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,

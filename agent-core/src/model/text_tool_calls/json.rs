@@ -33,7 +33,7 @@ impl Scan {
         Self { at, depth: 0, in_string: false, escaped: false, string_from: 0, check_first }
     }
 
-    pub(super) fn go_on(&mut self, text: &[u8], limit: usize) -> Progress {
+    pub(super) fn resume(&mut self, text: &[u8], limit: usize) -> Progress {
         while self.at < text.len() {
             if self.at >= limit {
                 return Progress::Broken;
@@ -76,7 +76,7 @@ impl Scan {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written<'a> {
+struct CallObject<'a> {
     #[serde(borrow)]
     name: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -103,7 +103,7 @@ pub(super) fn calls(json: &str) -> Option<Vec<(String, String)>> {
 }
 
 fn call_in(json: &str) -> Option<(String, String)> {
-    let written: Written = serde_json::from_str(json).ok()?;
+    let written: CallObject = serde_json::from_str(json).ok()?;
     let arguments = match (written.arguments, written.parameters, written.function) {
         (Some(arguments), None, None) | (None, Some(arguments), None) => arguments.get(),
         // OpenAI's format.

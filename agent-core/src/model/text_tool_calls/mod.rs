@@ -68,12 +68,12 @@ pub struct TextCalls {
     /// Everything before this offset was returned.
     at: usize,
     mode: Mode,
-    place: Place,
+    state: ParserState,
 }
 
 /// Position in the text.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Place {
+enum ParserState {
     /// Only white space so far.
     Beginning,
     /// Only white space since a call.
@@ -87,12 +87,12 @@ enum Mode {
     Text,
     /// In a code fence that is not a call.
     Verbatim,
-    Call(Held),
+    Call(BufferedCall),
 }
 
 /// Text that may be a call, held back until this is known.
 #[derive(Clone, Debug)]
-struct Held {
+struct BufferedCall {
     form: Form,
     /// Length that is returned as text if it is not a call; the rest is scanned again.
     opening: usize,
@@ -135,7 +135,7 @@ impl TextCalls {
             pending: String::new(),
             at: 0,
             mode: Mode::Text,
-            place: Place::Beginning,
+            state: ParserState::Beginning,
         }
     }
 
@@ -200,7 +200,7 @@ impl TextCalls {
                         _ => pieces.push(TextPiece::Text(text.to_owned())),
                     }
                     self.at += len;
-                    self.place = Place::Within;
+                    self.state = ParserState::Within;
                 }
                 Step::Drop(len) => self.at += len,
                 Step::Calls(len, calls) => {
@@ -208,7 +208,7 @@ impl TextCalls {
                         calls.into_iter().map(|(name, arguments)| TextPiece::Call { name, arguments }),
                     );
                     self.at += len;
-                    self.place = Place::AfterCall;
+                    self.state = ParserState::AfterCall;
                     self.mode = Mode::Text;
                 }
             }
@@ -221,19 +221,19 @@ impl TextCalls {
     fn text(&mut self, end: bool) -> Step {
         let rest = &self.pending[self.at..];
         let mut lead = 0;
-        if self.place != Place::Within {
+        if self.state != ParserState::Within {
             // Several calls in a row are separated by white space or semicolons.
-            let parts = |c: char| c.is_whitespace() || (c == ';' && self.place == Place::AfterCall);
+            let parts = |c: char| c.is_whitespace() || (c == ';' && self.state == ParserState::AfterCall);
             lead = rest.find(|c| !parts(c)).unwrap_or(rest.len());
             match rest[lead..].chars().next() {
                 None if !end && lead <= RUN_BYTES => return Step::More,
-                None if self.place == Place::AfterCall && lead <= RUN_BYTES => return Step::Drop(lead),
+                None if self.state == ParserState::AfterCall && lead <= RUN_BYTES => return Step::Drop(lead),
                 None => return Step::Text(lead),
                 Some(_) if lead > RUN_BYTES => return Step::Text(lead),
                 Some('{') => return self.hold(Form::Bare, lead + 1, None, lead),
                 Some('<' | '[' | '`') => {}
                 Some(_) => {
-                    self.place = Place::Within;
+                    self.state = ParserState::Within;
                     return Step::Again;
                 }
             }
@@ -328,7 +328,7 @@ impl TextCalls {
     fn hold(&mut self, form: Form, opening: usize, name: Option<String>, json: usize) -> Step {
         // Arguments without a name may begin with any key.
         let scan = Scan::new(json, name.is_none());
-        self.mode = Mode::Call(Held { form, opening, name, json, scan, found: None });
+        self.mode = Mode::Call(BufferedCall { form, opening, name, json, scan, found: None });
         Step::Again
     }
 
@@ -336,7 +336,7 @@ impl TextCalls {
         let rest = &self.pending[self.at..];
         let Mode::Call(held) = &mut self.mode else { return Step::Again };
         if held.found.is_none() {
-            let json_end = match held.scan.go_on(rest.as_bytes(), held.json + CALL_BYTES) {
+            let json_end = match held.scan.resume(rest.as_bytes(), held.json + CALL_BYTES) {
                 Progress::More if !end => return Step::More,
                 Progress::More | Progress::Broken => return self.not_a_call(),
                 Progress::End(at) => at,

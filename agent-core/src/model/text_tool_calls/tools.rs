@@ -83,7 +83,7 @@ impl ChatModel for TextTools {
             describe(&mut request);
         }
         let stream = self.model.stream(request).await?;
-        let reading = Reading { stream, parser, ready: VecDeque::new(), native: Vec::new(), calls: 0 };
+        let reading = TextCallStream { stream, parser, ready: VecDeque::new(), native: Vec::new(), calls: 0 };
         Ok(ModelStream::new(futures::stream::unfold(reading, |mut reading| async move {
             let item = reading.next().await?;
             Some((item, reading))
@@ -91,7 +91,7 @@ impl ChatModel for TextTools {
     }
 }
 
-struct Reading {
+struct TextCallStream {
     stream: ModelStream,
     parser: TextCalls,
     ready: VecDeque<Delta>,
@@ -100,20 +100,20 @@ struct Reading {
     calls: u32,
 }
 
-impl Reading {
+impl TextCallStream {
     async fn next(&mut self) -> Option<Result<Delta, ModelError>> {
         loop {
             if let Some(delta) = self.ready.pop_front() {
                 return Some(Ok(delta));
             }
             match self.stream.next().await? {
-                Ok(delta) => self.take(delta),
+                Ok(delta) => self.push_delta(delta),
                 Err(error) => return Some(Err(error)),
             }
         }
     }
 
-    fn take(&mut self, delta: Delta) {
+    fn push_delta(&mut self, delta: Delta) {
         let number = |native: &[u32], index: u32| native.get(index as usize).copied().unwrap_or(index);
         let delta = match delta {
             Delta::Text { text } => {

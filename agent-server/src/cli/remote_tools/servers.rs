@@ -15,7 +15,7 @@ pub(in crate::cli) struct RemoteTools {
 /// A server that cannot be used, and must be.
 #[derive(Debug, thiserror::Error)]
 #[error("the MCP server `{name}` cannot be used: {reason}")]
-pub(in crate::cli) struct Unusable {
+pub(in crate::cli) struct McpServerError {
     name: String,
     reason: String,
 }
@@ -26,7 +26,7 @@ impl RemoteTools {
     /// # Errors
     ///
     /// A required server cannot be used.
-    pub(in crate::cli) async fn connect(servers: &[McpServer]) -> Result<Self, Unusable> {
+    pub(in crate::cli) async fn connect(servers: &[McpServer]) -> Result<Self, McpServerError> {
         let connecting = servers.iter().map(|server| async move { (server, connected(server).await) });
         let mut tools = Self::default();
         for (server, connected) in futures::future::join_all(connecting).await {
@@ -42,7 +42,7 @@ impl RemoteTools {
                     tools.registry = registry;
                 }
                 Err(reason) if server.required => {
-                    return Err(Unusable { name: server.name.clone(), reason });
+                    return Err(McpServerError { name: server.name.clone(), reason });
                 }
                 Err(reason) => {
                     tracing::error!(

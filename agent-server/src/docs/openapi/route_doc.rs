@@ -114,7 +114,11 @@ impl RouteDoc {
     }
 
     /// Sets the request body, with examples of the form `(name, summary, value)`.
-    pub(crate) fn takes<T: ToSchema>(mut self, required: bool, examples: &[(&str, &str, Value)]) -> Self {
+    pub(crate) fn request_body<T: ToSchema>(
+        mut self,
+        required: bool,
+        examples: &[(&str, &str, Value)],
+    ) -> Self {
         let examples: BTreeMap<&str, Value> = examples
             .iter()
             .map(|(name, summary, value)| (*name, json!({"summary": summary, "value": value})))
@@ -127,7 +131,7 @@ impl RouteDoc {
     }
 
     /// Adds a JSON response.
-    pub(crate) fn gives<T: ToSchema>(mut self, status: u16, text: &str) -> Self {
+    pub(crate) fn response<T: ToSchema>(mut self, status: u16, text: &str) -> Self {
         let schema = reference(&self.schemas.add::<T>());
         let content = json!({"application/json": {"schema": {"$ref": schema}}});
         self.responds(status, json!({"description": text, "content": content}))

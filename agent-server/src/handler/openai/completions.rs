@@ -49,7 +49,7 @@ pub(super) fn doc() -> RouteDoc {
         "For any OpenAI client, with `/v1` of this server as its base URL. With `stream: true` the answer is sent as \
          server-sent events and ends with `[DONE]`.",
     )
-    .takes::<CompletionRequest>(
+    .request_body::<CompletionRequest>(
         true,
         &[("korean", "한국어로", korean), ("english", "In English, streamed", english)],
     )
@@ -98,7 +98,7 @@ pub(in crate::handler) async fn create(mut context: RequestContext) -> HandlerRe
         }
         sse(with_keep_alive(stream::iter(events).chain(remaining_events(writing)), beat))
     } else {
-        let answers = answers.into_iter().map(|deltas| whole(deltas, &request.messages));
+        let answers = answers.into_iter().map(|deltas| collect_answer(deltas, &request.messages));
         ok(&writer.whole(futures::future::try_join_all(answers).await?))
     };
     if let Some(ignored) = ignored {
@@ -116,7 +116,7 @@ fn ignored_header(names: &[&str]) -> Option<HeaderValue> {
     (!names.is_empty()).then(|| HeaderValue::from_str(&names.join(", ")).ok()).flatten()
 }
 
-async fn whole(mut deltas: Deltas, request: &[Message]) -> Result<Answer, ApiError> {
+async fn collect_answer(mut deltas: Deltas, request: &[Message]) -> Result<Answer, ApiError> {
     let broken = |error: ModelError| ApiError::of_model(Contract::OpenAi, &error);
     let mut assembler = Assembler::new();
     let (mut reasoning, mut events, mut logprobs) = (String::new(), Vec::new(), Vec::new());

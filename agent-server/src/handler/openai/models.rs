@@ -14,11 +14,11 @@ use crate::{
 pub(super) fn docs() -> [RouteDoc; 2] {
     [
         RouteDoc::new(Method::GET, "/v1/models", "models", "chats", "List the agents as models")
-            .gives::<ModelList>(200, "The models, by name."),
+            .response::<ModelList>(200, "The models, by name."),
         RouteDoc::new(Method::GET, "/v1/models/{model}", "model", "chats", "Get an agent as a model")
             .parameter("path", "model", true, &json!({"type": "string"}), "Name of the model.")
             .rejections(&[Rejection::ModelNotFound])
-            .gives::<ModelInfo>(200, "The model."),
+            .response::<ModelInfo>(200, "The model."),
     ]
 }
 

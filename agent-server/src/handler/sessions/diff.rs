@@ -28,7 +28,7 @@ pub(super) fn doc() -> RouteDoc {
     .number("from", true, "Number of the earlier entry.")
     .number("to", true, "Number of the later entry.")
     .codes(&[Code::CheckpointNotFound, Code::GraphNotFound])
-    .gives::<Diff>(200, "The changes.")
+    .response::<Diff>(200, "The changes.")
 }
 
 pub(in crate::handler) async fn handle(context: RequestContext) -> HandlerResult {

@@ -25,7 +25,7 @@ pub(super) fn doc() -> RouteDoc {
     )
     .text("Creates a session with a copy of the journal up to an entry. Run or resume it to continue from there.")
     .of_session()
-    .takes::<ForkRequest>(
+    .request_body::<ForkRequest>(
         false,
         &[
             ("latest", "A copy of the whole session", json!({})),
@@ -35,7 +35,7 @@ pub(super) fn doc() -> RouteDoc {
     .codes(&[Code::SessionExists, Code::CheckpointNotFound, Code::SessionBusy, Code::GraphNotFound])
     .codes(&[Code::CannotResume, Code::StaleWriter])
     .rejections(&[Rejection::InvalidRequest, Rejection::QuotaExceeded])
-    .gives::<Fork>(200, &format!("The new session; its id is of the form `{SESSION_ID}`."))
+    .response::<Fork>(200, &format!("The new session; its id is of the form `{SESSION_ID}`."))
 }
 
 pub(in crate::handler) async fn handle(mut context: RequestContext) -> HandlerResult {

@@ -18,7 +18,7 @@ use crate::{
 pub(super) fn docs() -> [RouteDoc; 3] {
     [
         RouteDoc::new(Method::GET, "/agents", "agents", "agents", "List the agents")
-            .gives::<Agents>(200, "The first agent is the default."),
+            .response::<Agents>(200, "The first agent is the default."),
         RouteDoc::new(
             Method::GET,
             "/agents/{agent}/graph",
@@ -28,7 +28,7 @@ pub(super) fn docs() -> [RouteDoc; 3] {
         )
         .parameter("path", "agent", true, &json!({"type": "string"}), "Name of the agent.")
         .codes(&[Code::GraphNotFound])
-        .gives::<GraphResponse>(200, "The nodes and edges."),
+        .response::<GraphResponse>(200, "The nodes and edges."),
         RouteDoc::new(
             Method::GET,
             "/sessions/{session_id}/graph",
@@ -38,7 +38,7 @@ pub(super) fn docs() -> [RouteDoc; 3] {
         )
         .of_session()
         .codes(&[Code::GraphNotFound])
-        .gives::<GraphResponse>(200, "The nodes and edges."),
+        .response::<GraphResponse>(200, "The nodes and edges."),
     ]
 }
 

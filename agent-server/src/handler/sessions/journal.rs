@@ -29,7 +29,7 @@ pub(super) fn doc() -> RouteDoc {
     .of_session()
     .number("after", false, "Entries after this number. Default: 0.")
     .number("limit", false, "Page size, 1 to 1,000; larger values count as 1,000. Default: 200.")
-    .gives::<JournalPage>(200, "A page.")
+    .response::<JournalPage>(200, "A page.")
 }
 
 pub(in crate::handler) async fn handle(context: RequestContext) -> HandlerResult {

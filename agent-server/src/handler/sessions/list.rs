@@ -50,7 +50,7 @@ pub(super) fn doc() -> RouteDoc {
         "Only sessions of this agent, by the latest run. Default: all except `webhook`, the deliveries of webhooks, and `schedule`, the schedules.",
     )
     .of_store()
-    .gives::<SessionPage>(200, "A page.")
+    .response::<SessionPage>(200, "A page.")
 }
 
 pub(in crate::handler) async fn handle(context: RequestContext) -> HandlerResult {

@@ -25,7 +25,7 @@ pub(super) fn doc() -> RouteDoc {
     .of_session()
     .number("at", false, "Number of the journal entry. Default: the latest state.")
     .codes(&[Code::CheckpointNotFound, Code::GraphNotFound])
-    .gives::<SessionState>(200, "The state, the todos and the open questions.")
+    .response::<SessionState>(200, "The state, the todos and the open questions.")
 }
 
 pub(in crate::handler) async fn handle(context: RequestContext) -> HandlerResult {

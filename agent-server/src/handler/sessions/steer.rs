@@ -27,7 +27,7 @@ pub(super) fn doc() -> RouteDoc {
          run can read it: none is running or paused, it is about to end, or its graph is not an agent.",
     )
     .of_session()
-    .takes::<SteerRequest>(
+    .request_body::<SteerRequest>(
         true,
         &[
             ("korean", "한국어로", json!({"message": "짧게 써 주세요"})),
@@ -37,7 +37,7 @@ pub(super) fn doc() -> RouteDoc {
     .codes(&value_codes())
     .codes(&[Code::NothingToDo, Code::SessionBusy, Code::StaleWriter, Code::GraphNotFound])
     .rejections(&[Rejection::EmptyMessage, Rejection::MessageTooLong])
-    .gives::<RunResponse>(200, "The message is stored.")
+    .response::<RunResponse>(200, "The message is stored.")
 }
 
 pub(in crate::handler) async fn handle(mut context: RequestContext) -> HandlerResult {

@@ -52,7 +52,7 @@ pub(super) fn docs() -> [RouteDoc; 2] {
              session. Text, reasoning, tool calls, todos (`data-todo`) and questions (`data-question`, \
              `tool-approval-request`) are parts of the message.",
         )
-        .takes::<UiRequest>(true, &[("korean", "한국어로", example)])
+        .request_body::<UiRequest>(true, &[("korean", "한국어로", example)])
         .codes(&run_failure_codes())
         .codes(&[Code::ShuttingDown, Code::GraphNotFound, Code::InvalidSessionId, Code::SessionNotFound])
         .codes(&[Code::SessionBusy, Code::StaleWriter, Code::GraphChanged, Code::InvalidAnswer, Code::CannotResume])
@@ -164,7 +164,7 @@ enum Turn {
 }
 
 /// `GET /api/chat/ui/{session_id}/stream`.
-pub(super) async fn again(context: RequestContext) -> HandlerResult {
+pub(super) async fn reconnect(context: RequestContext) -> HandlerResult {
     let id = parse_session_id(context.path_param("session_id"))?;
     let session = context.session_or_new(id).await?;
     let map_error = |error: SessionError| ApiError::of(Contract::Chat, &error).about(session.id());

@@ -43,7 +43,7 @@ const BATCH: usize = 64;
 type EventResult = Result<Arc<Event>, SubscriptionError>;
 
 /// Why a connection ends.
-enum End {
+enum CloseReason {
     /// The client disconnected, or is too slow.
     Disconnected,
     /// The client sent a close frame.
@@ -66,9 +66,11 @@ pub(super) async fn serve(
     let mut connection =
         Connection { app, session, socket, guard, key, detail, questions, fanout, rejected: 0 };
     match connection.run(events).await {
-        End::Disconnected => {}
-        End::ClosedByClient => websocket::close(&mut connection.socket, None).await,
-        End::Close(code, reason) => websocket::close(&mut connection.socket, Some((code, reason))).await,
+        CloseReason::Disconnected => {}
+        CloseReason::ClosedByClient => websocket::close(&mut connection.socket, None).await,
+        CloseReason::Close(code, reason) => {
+            websocket::close(&mut connection.socket, Some((code, reason))).await
+        }
     }
 }
 
@@ -151,7 +153,7 @@ impl FrameRateLimit {
 type PendingCommand<'a> = BoxFuture<'a, Result<(), ApiError>>;
 
 impl<'a> Connection<'a> {
-    async fn run(&mut self, mut events: Subscription) -> End {
+    async fn run(&mut self, mut events: Subscription) -> CloseReason {
         let options: &ServerOptions = &self.app.options;
         let mut ping = tokio::time::interval_at(Instant::now() + options.ping, options.ping);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -163,7 +165,7 @@ impl<'a> Connection<'a> {
         loop {
             let result = tokio::select! {
                 () = self.app.close_sockets.cancelled() => {
-                    return End::Close(CloseCode::Away, "the server is shutting down");
+                    return CloseReason::Close(CloseCode::Away, "the server is shutting down");
                 }
                 event = events.next(), if gather_until.is_none() => {
                     let time = self.fanout.gather_time();
@@ -188,12 +190,12 @@ impl<'a> Connection<'a> {
                     match frame {
                         Some(Ok(frame)) => self.read(frame, &mut command).await,
                         Some(Err(error)) => self.fail(error).await,
-                        None => Err(End::Disconnected),
+                        None => Err(CloseReason::Disconnected),
                     }
                 }
                 _ = ping.tick() => {
                     if command.is_none() && last_seen.elapsed() > options.ping * 3 {
-                        Err(End::Disconnected)
+                        Err(CloseReason::Disconnected)
                     } else {
                         self.send(Message::Ping(Bytes::new())).await
                     }
@@ -206,7 +208,11 @@ impl<'a> Connection<'a> {
     }
 
     /// Sends an event and those that are ready, in one write.
-    async fn send_events(&mut self, first: EventResult, events: &mut Subscription) -> Result<(), End> {
+    async fn send_events(
+        &mut self,
+        first: EventResult,
+        events: &mut Subscription,
+    ) -> Result<(), CloseReason> {
         let mut next = Some(first);
         for _ in 0..BATCH {
             let Some(event) = next else { break };
@@ -231,14 +237,14 @@ impl<'a> Connection<'a> {
     }
 
     /// Reports that the session was deleted, and ends the connection.
-    async fn session_deleted(&mut self) -> Result<(), End> {
+    async fn session_deleted(&mut self) -> Result<(), CloseReason> {
         self.send_text(rejection(&session_not_found(self.session), WallClock.now_ms())).await?;
-        Err(End::Close(SESSION_DELETED, "the session was deleted"))
+        Err(CloseReason::Close(SESSION_DELETED, "the session was deleted"))
     }
 
-    async fn feed_event(&mut self, event: &Arc<Event>) -> Result<(), End> {
+    async fn feed_event(&mut self, event: &Arc<Event>) -> Result<(), CloseReason> {
         if !self.guard.allows(event).await {
-            return Err(End::Close(CloseCode::Policy, "access to the session is denied"));
+            return Err(CloseReason::Close(CloseCode::Policy, "access to the session is denied"));
         }
         match &event.body {
             EventBody::RunStopped(_) => {
@@ -275,7 +281,7 @@ impl<'a> Connection<'a> {
     }
 
     /// Sends the open questions again after the run was resumed. The last message of the event has its number.
-    async fn feed_open_questions(&mut self, event: &Event) -> Result<(), End> {
+    async fn feed_open_questions(&mut self, event: &Event) -> Result<(), CloseReason> {
         let open = match self.session.status().await {
             Ok(status) => status.questions,
             Err(error) => {
@@ -291,7 +297,11 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    async fn read(&mut self, frame: Message, command: &mut Option<PendingCommand<'a>>) -> Result<(), End> {
+    async fn read(
+        &mut self,
+        frame: Message,
+        command: &mut Option<PendingCommand<'a>>,
+    ) -> Result<(), CloseReason> {
         let limit = self.app.options.frame_bytes;
         let text = match frame {
             Message::Text(text) => text,
@@ -299,7 +309,7 @@ impl<'a> Connection<'a> {
                 let message = "binary frames are not supported; send JSON as text";
                 return self.reject(&ApiError::new(Rejection::InvalidRequest, message)).await;
             }
-            Message::Close(_) => return Err(End::ClosedByClient),
+            Message::Close(_) => return Err(CloseReason::ClosedByClient),
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
         };
         if text.len() > limit {
@@ -320,8 +330,10 @@ impl<'a> Connection<'a> {
     }
 
     /// Reports a protocol error, and ends the connection.
-    async fn fail(&mut self, error: tungstenite::Error) -> Result<(), End> {
-        let Some((code, reason)) = websocket::close_code(&error) else { return Err(End::Disconnected) };
+    async fn fail(&mut self, error: tungstenite::Error) -> Result<(), CloseReason> {
+        let Some((code, reason)) = websocket::close_code(&error) else {
+            return Err(CloseReason::Disconnected);
+        };
         let rejection = match code {
             CloseCode::Size => Rejection::FrameTooLarge,
             CloseCode::Again => Rejection::Overloaded,
@@ -329,33 +341,33 @@ impl<'a> Connection<'a> {
             _ => Rejection::InvalidRequest,
         };
         self.reject(&ApiError::new(rejection, reason)).await?;
-        Err(End::Close(code, reason))
+        Err(CloseReason::Close(code, reason))
     }
 
-    async fn reject(&mut self, error: &ApiError) -> Result<(), End> {
+    async fn reject(&mut self, error: &ApiError) -> Result<(), CloseReason> {
         self.rejected += 1;
         if self.rejected > MAX_REJECTED {
             let error = ApiError::new(Rejection::TooManyErrors, "too many messages were rejected");
             self.send_text(rejection(&error, WallClock.now_ms())).await?;
-            return Err(End::Close(CloseCode::Policy, "too many messages were rejected"));
+            return Err(CloseReason::Close(CloseCode::Policy, "too many messages were rejected"));
         }
         self.send_text(rejection(error, WallClock.now_ms())).await
     }
 
-    async fn send_text(&mut self, text: String) -> Result<(), End> {
+    async fn send_text(&mut self, text: String) -> Result<(), CloseReason> {
         self.send(Message::Text(text.into())).await
     }
 
-    async fn send(&mut self, frame: Message) -> Result<(), End> {
+    async fn send(&mut self, frame: Message) -> Result<(), CloseReason> {
         self.feed(frame).await?;
         self.flush().await
     }
 
-    async fn feed(&mut self, frame: Message) -> Result<(), End> {
+    async fn feed(&mut self, frame: Message) -> Result<(), CloseReason> {
         with_write_timeout(self.app, self.socket.feed(frame)).await
     }
 
-    async fn flush(&mut self) -> Result<(), End> {
+    async fn flush(&mut self) -> Result<(), CloseReason> {
         with_write_timeout(self.app, self.socket.flush()).await
     }
 }
@@ -364,10 +376,10 @@ impl<'a> Connection<'a> {
 async fn with_write_timeout(
     app: &AppState,
     write: impl Future<Output = Result<(), tungstenite::Error>>,
-) -> Result<(), End> {
+) -> Result<(), CloseReason> {
     match tokio::time::timeout(app.options.write_time, write).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(End::Disconnected),
+        Ok(Err(_)) | Err(_) => Err(CloseReason::Disconnected),
     }
 }
 

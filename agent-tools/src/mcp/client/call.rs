@@ -28,7 +28,7 @@ pub(in crate::mcp) const IDEMPOTENCY_KEY: &str = "agent-core/idempotency-key";
 /// Maximum number of times that a server may respond with questions before the result.
 const MAX_ROUNDS: usize = 10;
 /// Timeout for a response that was received before the session ended.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const FINAL_RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 struct Call<'a> {
     shared: &'a Shared,
@@ -84,7 +84,7 @@ impl Call<'_> {
         let mut handle =
             peer.send_request_with_option(request, options).await.map_err(|error| self.stated(error))?;
         let mut notes = routes.open(handle.id.clone(), handle.progress_token.clone());
-        let mut under_way = UnderWay { session: self.session, id: handle.id.clone(), ended: false };
+        let mut cancel_guard = CancelGuard { session: self.session, id: handle.id.clone(), ended: false };
         drop(sending);
 
         let mut asking = FuturesUnordered::new();
@@ -98,11 +98,11 @@ impl Call<'_> {
                 },
                 Some(()) = asking.next() => {}
                 () = gone.cancelled() => {
-                    break tokio::time::timeout(LAST_WORDS, &mut handle.rx).await.ok().and_then(Result::ok);
+                    break tokio::time::timeout(FINAL_RESPONSE_TIMEOUT, &mut handle.rx).await.ok().and_then(Result::ok);
                 }
             }
         };
-        under_way.ended = true;
+        cancel_guard.ended = true;
         self.rest(&mut notes, &mut shown);
         match answer {
             Some(Ok(result)) => Ok(result),
@@ -223,13 +223,13 @@ fn no_session(error: McpError) -> ToolError {
 }
 
 /// A call in progress. If it is dropped before its end, the server is sent a cancellation.
-struct UnderWay<'a> {
+struct CancelGuard<'a> {
     session: &'a Session,
     id: RequestId,
     ended: bool,
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for CancelGuard<'_> {
     fn drop(&mut self) {
         self.session.routes.close(&self.id);
         if !self.ended {

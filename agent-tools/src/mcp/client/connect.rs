@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::McpError,
-    Limits,
+    ClientLimits,
     process::{Process, Program},
     session::Handler,
 };
@@ -44,7 +44,7 @@ pub(super) enum Endpoint {
 }
 
 /// Parts of an open session.
-pub(super) struct Opened {
+pub(super) struct OpenSession {
     pub(super) running: RunningService<RoleClient, Handler>,
     pub(super) process: Option<Process>,
     /// Cancelled when the server's output has ended.
@@ -60,9 +60,9 @@ impl Endpoint {
     pub(super) async fn open(
         &self,
         server: &str,
-        limits: &Limits,
+        limits: &ClientLimits,
         handler: Handler,
-    ) -> Result<Opened, McpError> {
+    ) -> Result<OpenSession, McpError> {
         let unusable = |source| McpError::Unusable { server: server.to_owned(), source };
         let gone = CancellationToken::new();
         let (process, (read, write)) = match self {
@@ -79,19 +79,19 @@ impl Endpoint {
             Self::Http { address, bearer, headers } => {
                 let transport = http(server, limits, address, bearer.as_ref(), headers)?;
                 let running = handler.serve(transport).await.map_err(|error| unusable(error.into()))?;
-                return Ok(Opened { running, process: None, gone });
+                return Ok(OpenSession { running, process: None, gone });
             }
         };
-        let read = Watched { inner: read, gone: gone.clone() };
+        let read = EofSignalReader { inner: read, gone: gone.clone() };
         let transport = AsyncRwTransport::new_client(read, write).with_max_line_length(limits.message);
         let running = handler.serve(transport).await.map_err(|error| unusable(error.into()))?;
-        Ok(Opened { running, process, gone })
+        Ok(OpenSession { running, process, gone })
     }
 }
 
 fn http(
     server: &str,
-    limits: &Limits,
+    limits: &ClientLimits,
     address: &str,
     bearer: Option<&Secret>,
     headers: &[(String, Secret)],
@@ -141,12 +141,12 @@ impl fmt::Debug for Endpoint {
 }
 
 /// Reader that signals the end of its input.
-struct Watched {
+struct EofSignalReader {
     inner: Reader,
     gone: CancellationToken,
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for EofSignalReader {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -166,7 +166,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for EofSignalReader {
     fn drop(&mut self) {
         self.gone.cancel();
     }

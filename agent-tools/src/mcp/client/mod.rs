@@ -243,7 +243,7 @@ pub enum Questions {
 /// Limits for data from a server.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Limits {
+pub struct ClientLimits {
     /// Number of tools; further ones are left out. Default: 256.
     pub tools: usize,
     /// Bytes of a tool's schema; tools with longer ones are left out. Default: 64 KiB.
@@ -256,7 +256,7 @@ pub struct Limits {
     pub connect: Duration,
 }
 
-impl Default for Limits {
+impl Default for ClientLimits {
     fn default() -> Self {
         Self {
             tools: 256,
@@ -291,7 +291,7 @@ pub struct ClientBuilder {
     timeout: Duration,
     retry: RetryPolicy,
     questions: Questions,
-    limits: Limits,
+    limits: ClientLimits,
     policy: Option<Arc<PolicyRule>>,
 }
 
@@ -304,7 +304,7 @@ impl ClientBuilder {
             timeout: Duration::from_secs(60),
             retry: RetryPolicy::attempts(3),
             questions: Questions::default(),
-            limits: Limits::default(),
+            limits: ClientLimits::default(),
             policy: None,
         }
     }
@@ -417,18 +417,18 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the limits for data from the server. Default: [`Limits::default`].
+    /// Sets the limits for data from the server. Default: [`ClientLimits::default`].
     ///
     /// # Examples
     ///
     /// ```
     /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
-    /// use agent_tools::mcp::{Client, Limits};
+    /// use agent_tools::mcp::{Client, ClientLimits};
     ///
-    /// let client = Client::http("shop", "https://shop.example/mcp").limits(Limits::default()).connect().await?;
+    /// let client = Client::http("shop", "https://shop.example/mcp").limits(ClientLimits::default()).connect().await?;
     /// # drop(client); Ok(()) }
     /// ```
-    pub fn limits(mut self, limits: Limits) -> Self {
+    pub fn limits(mut self, limits: ClientLimits) -> Self {
         self.limits = limits;
         self
     }

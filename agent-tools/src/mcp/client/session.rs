@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ClientBuilder, McpError, Questions, RemoteTool, connect::Opened, list, process::Process};
+use super::{ClientBuilder, McpError, Questions, RemoteTool, connect::OpenSession, list, process::Process};
 
 /// Timeout for a server to exit.
 const GRACE: Duration = Duration::from_secs(2);
@@ -163,7 +163,7 @@ impl Shared {
             changed: self.changed.clone(),
         };
         let opened = self.settings.endpoint.open(&self.settings.name, &self.settings.limits, handler).await?;
-        let Opened { running, process, gone } = opened;
+        let OpenSession { running, process, gone } = opened;
         Ok(Session {
             peer: running.peer().clone(),
             running: Mutex::new(Some(running)),

@@ -305,11 +305,11 @@ impl Offer {
         let given = cx.meta.get(IDEMPOTENCY_KEY).and_then(Value::as_str).filter(|key| key.len() <= 128);
         let key = given.map_or_else(|| format!("{}-{number}", nonce.as_str()), str::to_owned);
         let (notes, mut progress) = mpsc::channel(PROGRESS);
-        let context =
-            ToolContext::new(id, key, cx.ct.clone()).heard_by(Ears { notes, client: cx.peer.clone() });
+        let context = ToolContext::new(id, key, cx.ct.clone())
+            .with_listener(ProgressForwarder { notes, client: cx.peer.clone() });
         let run = prepared.run(&context);
         tokio::pin!(run);
-        let mut shown = Shown::default();
+        let mut shown = ProgressState::default();
         loop {
             tokio::select! {
                 biased; // what was shown before the result is sent before it
@@ -405,12 +405,12 @@ fn failed(error: &ToolError) -> CallToolResult {
 }
 
 /// Receives the output of a call for the client that made it.
-struct Ears {
+struct ProgressForwarder {
     notes: mpsc::Sender<Value>,
     client: Peer<RoleServer>,
 }
 
-impl CallListener for Ears {
+impl CallListener for ProgressForwarder {
     fn progress(&self, value: Value) {
         // Progress is dropped if the queue is full.
         self.notes.try_send(value).ok();
@@ -423,11 +423,11 @@ impl CallListener for Ears {
 
 /// Progress in the form of the protocol: a growing number, an optional total and an optional text.
 #[derive(Default)]
-struct Shown {
+struct ProgressState {
     last: Option<f64>,
 }
 
-impl Shown {
+impl ProgressState {
     async fn send(&mut self, value: &Value, cx: &RequestContext<RoleServer>) {
         let Some(token) = cx.meta.get_progress_token() else { return };
         let number = |name: &str| value.get(name).and_then(Value::as_f64);

@@ -65,7 +65,7 @@ impl Embedded {
     /// Returns the latest exchanges, the latest one first.
     async fn latest(&self, session: &str, limit: usize) -> Result<Vec<Exchange>, HistoryError> {
         let found = self.store.search(Search::new(conversation(session)?).limit(limit)).await?;
-        let read = |found: agent_core::memory::Found| {
+        let read = |found: agent_core::memory::SearchHit| {
             serde_json::from_value(found.item.value).map_err(|error| damaged(&error))
         };
         found.into_iter().map(read).collect()

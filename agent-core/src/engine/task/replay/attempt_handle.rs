@@ -9,7 +9,7 @@ use crate::{
     engine::{RunError, budget::BudgetWaiter},
     graph::{NodeError, Result},
     ids::{QuestionId, Seq},
-    interrupt::{AnswerWaiter, OpenQuestion, Shown},
+    interrupt::{AnswerWaiter, OpenQuestion, QuestionFingerprint},
     journal::{
         entry::{Fact, Recorded},
         keys,
@@ -174,12 +174,12 @@ impl AttemptHandle {
 
     /// Counts as a running step until the guard is dropped. Calls that are started in the meantime may already wait for an answer
     /// on another thread, and the task must not be suspended before all of them are started.
-    pub(crate) fn hold(&self) -> Result<Held, NodeEnded> {
+    pub(crate) fn hold(&self) -> Result<HoldGuard, NodeEnded> {
         self.while_live(|inner| {
             inner.working += 1;
             self.update_blocked(inner);
         })?;
-        Ok(Held(self.clone()))
+        Ok(HoldGuard(self.clone()))
     }
 
     pub(crate) fn next_model_key(&self) -> String {
@@ -246,7 +246,12 @@ impl AttemptHandle {
     }
 
     /// Appends a pending question to the journal, if it is new.
-    pub(crate) fn append_question(&self, shown: Shown, open: OpenQuestion, is_new: bool) -> Result<()> {
+    pub(crate) fn append_question(
+        &self,
+        shown: QuestionFingerprint,
+        open: OpenQuestion,
+        is_new: bool,
+    ) -> Result<()> {
         self.push::<NodeError>(|inner| {
             inner.asked.entry(open.id.clone()).or_insert_with(|| Box::new(AskedQuestion::new(shown, &open)));
             inner.open.push(open.id.clone());
@@ -257,9 +262,9 @@ impl AttemptHandle {
 }
 
 /// Work that is counted; see [`AttemptHandle::hold`].
-pub(crate) struct Held(AttemptHandle);
+pub(crate) struct HoldGuard(AttemptHandle);
 
-impl Drop for Held {
+impl Drop for HoldGuard {
     fn drop(&mut self) {
         let Self(of) = self;
         // The count of an ended attempt was reset with it.

@@ -30,7 +30,7 @@ use crate::{
 
 pub(crate) use attempt_handle::{AttemptHandle, BudgetCall};
 use questions::AskedQuestion;
-pub(crate) use questions::Recalled;
+pub(crate) use questions::ReplayedQuestion;
 
 /// Replay state of one task. Shared by its attempts.
 pub(crate) struct TaskReplay {

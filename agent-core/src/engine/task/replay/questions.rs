@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Inner, TaskReplay};
 use crate::{
     ids::QuestionId,
-    interrupt::{AnswerWaiter, OpenQuestion, Shown, key_of},
+    interrupt::{AnswerWaiter, OpenQuestion, QuestionFingerprint, key_of},
     journal::{
         entry::{Fact, WithdrawReason, Withdrawn},
         keys,
@@ -22,7 +22,7 @@ use crate::{
 /// A question that was asked.
 pub(super) struct AskedQuestion {
     /// `None` if the journal has no entry of it.
-    pub(super) shown: Option<Shown>,
+    pub(super) shown: Option<QuestionFingerprint>,
     /// The step that asked.
     pub(super) step: Option<Arc<str>>,
     pub(super) answer: Option<Value>,
@@ -41,18 +41,18 @@ impl AskedQuestion {
         // Older versions noted the step of a tool call in the key only.
         let call = key_of(&open.id, &open.task).and_then(keys::asking_call);
         let step = open.step.clone().or_else(|| call.map(|call| format!("tool:{call}").into()));
-        let shown = Some(Shown::before(&open));
+        let shown = Some(QuestionFingerprint::before(&open));
         Self { shown, step, answer, earlier_try, key: open.question.key }
     }
 
-    pub(super) fn new(shown: Shown, open: &OpenQuestion) -> Self {
+    pub(super) fn new(shown: QuestionFingerprint, open: &OpenQuestion) -> Self {
         let (step, key) = (open.step.clone(), open.question.key.clone());
         Self { shown: Some(shown), step, answer: None, earlier_try: false, key }
     }
 }
 
 /// Recorded state of a question.
-pub(crate) enum Recalled {
+pub(crate) enum ReplayedQuestion {
     New,
     /// Another question was asked under this key, which may change: its answer does not apply.
     Replaced,
@@ -93,20 +93,25 @@ impl TaskReplay {
 
     /// Returns the recorded state of the question with this id, and records that the question is asked again. `may_change`: a
     /// question that has changed is asked anew.
-    pub(crate) fn recall(&self, id: &QuestionId, now: &Shown, may_change: bool) -> Recalled {
+    pub(crate) fn replay_question(
+        &self,
+        id: &QuestionId,
+        now: &QuestionFingerprint,
+        may_change: bool,
+    ) -> ReplayedQuestion {
         let mut inner = self.inner.lock();
         inner.unreplayed_questions.remove(id);
         inner.release_held();
-        let Some(asked) = inner.asked.get(id) else { return Recalled::New };
+        let Some(asked) = inner.asked.get(id) else { return ReplayedQuestion::New };
         match &asked.shown {
             Some(before) if !before.is(now) => {
                 if may_change || asked.earlier_try {
                     inner.asked.remove(id);
-                    return Recalled::Replaced;
+                    return ReplayedQuestion::Replaced;
                 }
-                Recalled::Changed(before.text.clone())
+                ReplayedQuestion::Changed(before.text.clone())
             }
-            _ => asked.answer.clone().map_or(Recalled::New, Recalled::Answer),
+            _ => asked.answer.clone().map_or(ReplayedQuestion::New, ReplayedQuestion::Answer),
         }
     }
 
@@ -130,7 +135,7 @@ impl TaskReplay {
 
     /// Withdraws a question; `false` when it is answered, or was withdrawn before.
     pub(crate) fn withdraw(&self, id: &QuestionId, own: Option<WithdrawReason>) -> bool {
-        if !self.env.board.withdraw(id) {
+        if !self.env.pending_questions.withdraw(id) {
             return false;
         }
         {

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::PollSemaphore;
 
 /// The place of one call.
-pub(crate) struct Seat(Mutex<Inner>);
+pub(crate) struct CallPermit(Mutex<Inner>);
 
 struct Inner {
     permits: PollSemaphore,
@@ -19,7 +19,7 @@ struct Inner {
     questions: usize,
 }
 
-impl Seat {
+impl CallPermit {
     /// A place that is not taken yet.
     pub(super) fn new(permits: Arc<Semaphore>) -> Arc<Self> {
         let permits = PollSemaphore::new(permits);
@@ -37,27 +37,27 @@ impl Seat {
     }
 
     /// Frees the place until the question that begins now is over.
-    pub(super) fn leave(self: &Arc<Self>) -> Away {
+    pub(super) fn leave(self: &Arc<Self>) -> ReleasedPermit {
         let mut inner = self.0.lock();
         inner.questions += 1;
         inner.permit = None;
-        Away(Arc::clone(self))
+        ReleasedPermit(Arc::clone(self))
     }
 }
 
 /// A question of a call: while there is one, the call has no place.
-pub(crate) struct Away(Arc<Seat>);
+pub(crate) struct ReleasedPermit(Arc<CallPermit>);
 
-impl Away {
+impl ReleasedPermit {
     /// Ready when the call has its place again, or has another open question.
     pub(crate) async fn end(self) {
-        let seat = Arc::clone(&self.0);
+        let permit = Arc::clone(&self.0);
         drop(self);
-        std::future::poll_fn(|cx| seat.poll_taken(cx)).await;
+        std::future::poll_fn(|cx| permit.poll_taken(cx)).await;
     }
 }
 
-impl Drop for Away {
+impl Drop for ReleasedPermit {
     fn drop(&mut self) {
         self.0.0.lock().questions -= 1;
     }

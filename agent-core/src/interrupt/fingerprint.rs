@@ -10,13 +10,13 @@ const TEXT: usize = 400;
 
 /// A question as it was shown, to compare with the one that is asked under the same id later.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shown {
+pub(crate) struct QuestionFingerprint {
     fingerprint: String,
     /// For people.
     pub(crate) text: String,
 }
 
-impl Shown {
+impl QuestionFingerprint {
     /// Computes the fingerprint of `question`. Prompts and schemas of the engine's own questions may change with its version, so
     /// those are compared by their details: the tool and its arguments.
     pub(crate) fn of(question: &Question, is_engine: bool) -> Self {
@@ -124,16 +124,16 @@ mod tests {
             r#"{"details":{"m":[2.5],"n":1},"prompt":"a","options":["x","y"],"key":"k"}"#,
         )
         .unwrap();
-        let shown = Shown::of(&base(), false);
-        assert!(shown.is(&Shown::of(&same, false)));
+        let shown = QuestionFingerprint::of(&base(), false);
+        assert!(shown.is(&QuestionFingerprint::of(&same, false)));
         let mut others = vec![Question { prompt: "b".into(), ..base() }, base().or_anything()];
         others.push(base().schema(json!({ "type": "string" })));
         others.push(base().details(json!({ "n": 2, "m": [2.5] })));
         others.push(Question { options: vec![json!("y"), json!("x")], ..base() });
         for other in others {
-            assert!(!shown.is(&Shown::of(&other, false)), "{other:?}");
+            assert!(!shown.is(&QuestionFingerprint::of(&other, false)), "{other:?}");
         }
         let worded = Question { prompt: "another version's words".into(), ..base() };
-        assert!(Shown::of(&base(), true).is(&Shown::of(&worded, true)));
+        assert!(QuestionFingerprint::of(&base(), true).is(&QuestionFingerprint::of(&worded, true)));
     }
 }
