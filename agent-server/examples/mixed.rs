@@ -2,13 +2,11 @@
 //! a question and todos. Each effect appends a line to the file that `EFFECTS` names. With `CARELESS` set, effects are not
 //! recorded: the test must then fail.
 
-use std::{
-    io::Write,
-    time::{Duration, SystemTime},
-};
+use std::{io::Write, time::Duration};
 
 use agent_core::{
     Agent, AgentState, Context, END, Graph, Question, Result, START, State,
+    clock::{Clock, WallClock},
     graph::{Dispatch, Outcome},
     model::{
         Message, Model, ModelRequest, Role,
@@ -32,7 +30,7 @@ struct Mixed {
 async fn effect(session: &str, run: u64, name: &str, key: &str) -> std::io::Result<u32> {
     tokio::time::sleep(Duration::from_millis(fastrand::u64(..30))).await;
     let Some(path) = std::env::var_os("EFFECTS") else { return Ok(0) };
-    let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let at = WallClock.now_ms();
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
     file.write_all(format!("{session}\t{run}\t{name}\t{key}\t{at}\t{}\n", std::process::id()).as_bytes())?;
     tokio::time::sleep(Duration::from_millis(fastrand::u64(..10))).await;

@@ -165,7 +165,7 @@ impl Session {
         self.shared.graph(&recording.graph)?;
         let log = Arc::new(ReplayLog::default());
         let store = Arc::new(InMemoryJournal::new());
-        self.copy_records(&recording, &*store).await?;
+        self.copy_records(&recording, &store).await?;
         let runtime = Runtime::replaying(&self.shared, store, Arc::clone(&log));
         let session = runtime.session_of(self.id().clone());
         let (outcome, replayed) = run(&session).await?;

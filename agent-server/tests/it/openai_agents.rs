@@ -395,7 +395,7 @@ async fn an_answer_of_an_agent_without_text_says_why() {
 async fn an_agent_without_a_journal_answers_each_of_many_requests() {
     let fake = Fake::start(std::iter::repeat_with(|| says("no")).take(600)).await;
     let desk = Desk { model: true, ..Desk::default() };
-    let register = || TrendAgent::register(Runtime::builder(), desk.clone()).unwrap().model(fake.model());
+    let register = || TrendAgent::register(Runtime::builder(), desk).unwrap().model(fake.model());
     let runtime = register().build();
     let here = Here::made(register(), |server| server.agent(TrendAgent).ephemeral_runtime(runtime)).await;
     for at in 0..60 {

@@ -35,6 +35,7 @@ struct Server {
     process: Child,
     base: String,
     _folder: TempDir,
+    _log: JoinSet<()>,
 }
 
 impl Server {
@@ -56,8 +57,9 @@ impl Server {
             }
         };
         // A full pipe would stop the server.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { process, base, _folder: folder }
+        let mut log = JoinSet::new();
+        log.spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { process, base, _folder: folder, _log: log }
     }
 
     /// Resident memory, in MiB.

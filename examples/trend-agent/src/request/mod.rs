@@ -398,7 +398,10 @@ pub fn known_brands(language: Language) -> String {
     names.join(", ")
 }
 
-fn topics(message: &mut Message) -> (Vec<Topic>, Vec<Topic>, Vec<((usize, usize), Topic)>) {
+/// The topics of a message: requested, excluded, and where each is named.
+type Topics = (Vec<Topic>, Vec<Topic>, Vec<(crate::message::Span, Topic)>);
+
+fn topics(message: &mut Message) -> Topics {
     let mut places: Vec<_> = Topic::ALL
         .into_iter()
         .flat_map(|topic| {
