@@ -290,10 +290,9 @@ async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<Ru
                 (None, _) => {}
                 // The run may have been stored. The next sweep finds the delivery, and deletes it if there is no run.
                 (Some(delivery), SessionError::Store(_)) => drop(delivery),
-                // The process of the earlier request may have died before the webhook was bound.
-                (Some(delivery), SessionError::SameRequest { run, .. })
-                    if session.status().await.is_ok_and(|now| now.run == *run && now.status.is_busy()) =>
-                {
+                // The process of the earlier request may have died before the webhook was bound, and the run may have ended
+                // since. A webhook that another process delivered is sent once more, under the same id.
+                (Some(delivery), SessionError::SameRequest { run, .. }) => {
                     bind_delivery(context, delivery, &session, *run).await?;
                 }
                 (Some(delivery), _) => app.deliveries.cancel(delivery).await,

@@ -1,6 +1,6 @@
 //! Registry of pending deliveries: accepts them, and answers their question when the run has ended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use agent_core::{
     Answers, RunOptions, RunStatus, Runtime, Session, SessionError,
@@ -20,10 +20,14 @@ const KIND: (&str, &str) = ("kind", GRAPH);
 const PAGE: usize = 500;
 /// Age before which a delivery without a run is kept: its request may still be in progress.
 const ORPHAN_AGE_MS: i64 = 60_000;
+/// Bound runs that are remembered. Beyond, a request that is repeated after its run sends its webhook once more.
+const BOUND: usize = 100_000;
 
 /// Pending deliveries of this process.
 pub(crate) struct DeliveryRegistry {
     pending: Mutex<HashMap<(SessionId, RunId), Session>>,
+    /// Runs with deliveries that this process bound, so that a repeated request does not send them again.
+    bound: Mutex<HashSet<(SessionId, RunId)>>,
     derived: Derived,
 }
 
@@ -40,7 +44,7 @@ pub(crate) struct PreparedDelivery {
 
 impl DeliveryRegistry {
     pub(crate) fn new(derived: Derived) -> Self {
-        Self { pending: Mutex::default(), derived }
+        Self { pending: Mutex::default(), bound: Mutex::default(), derived }
     }
 
     /// Returns whether a delivery waits for the run.
@@ -107,7 +111,7 @@ impl DeliveryRegistry {
         Ok((delivery, created))
     }
 
-    /// Binds a delivery to the run that was accepted.
+    /// Binds a delivery to the run that was accepted, unless the run has ended and this process bound it before.
     ///
     /// # Errors
     ///
@@ -120,17 +124,27 @@ impl DeliveryRegistry {
         options: RunOptions,
     ) -> Result<(), SessionError> {
         let target = prepared.target.clone();
+        let key = (target.clone(), run);
+        let status = async || runtime.session_of(target.clone()).status().await;
+        let is_bound = self.bound.lock().contains(&key);
+        if is_bound && status().await.is_ok_and(|status| has_ended(&status, run) == Some(true)) {
+            self.cancel(prepared).await;
+            return Ok(());
+        }
         if run != prepared.run {
             // Another run was accepted first.
             self.accept(runtime, &target, run, &prepared.url, options).await?;
             self.cancel(prepared).await;
         }
         // The run may have ended before the delivery was registered.
-        if let Ok(status) = runtime.session_of(target.clone()).status().await
-            && has_ended(&status, run) == Some(true)
-        {
-            self.ended(&(target, run)).await;
+        if status().await.is_ok_and(|status| has_ended(&status, run) == Some(true)) {
+            self.ended(&key).await;
         }
+        let mut bound = self.bound.lock();
+        if bound.len() >= BOUND {
+            bound.clear();
+        }
+        bound.insert(key);
         Ok(())
     }
 
