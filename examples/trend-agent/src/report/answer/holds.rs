@@ -19,8 +19,8 @@ pub(super) fn whether(findings: &Findings, say: Say) -> String {
                 line(
                     &mut out,
                     &say.of(
-                        &format!("**{name}**: {what}에 대해 말하는 리뷰가 없어 답할 수 없습니다."),
-                        &format!("**{name}**: no review mentions {what}, so this cannot be answered."),
+                        &format!("**{name}**: 조건에 맞는 리뷰 중 {what}에 대해 말하는 것이 없어 답할 수 없습니다."),
+                        &format!("**{name}**: no review that fits the conditions mentions {what}, so this cannot be answered."),
                     ),
                 );
                 continue;
