@@ -118,7 +118,7 @@ async fn a_server_that_is_cut_off_from_its_database_refuses_and_recovers() {
     strings.waiting.notified().await;
 
     network.cut();
-    // The run ends meanwhile, and its end cannot be stored yet.
+    // The run ends while its end cannot be stored.
     strings.gate.add_permits(1);
     let asked = Instant::now();
     let refused = here.post("/run-async", json!({"session_id": "b", "message": "x"})).await;

@@ -326,3 +326,36 @@ async fn a_repeated_request_restores_a_webhook_that_was_lost_while_its_run_execu
     until(&here.runtime, <[_]>::is_empty).await;
     assert!(receiver.nothing_more());
 }
+
+#[tokio::test]
+async fn a_repeated_request_restores_a_lost_webhook_although_its_run_has_ended_in_another_process() {
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
+    let mut receiver = Receiver::start().await;
+    let body =
+        json!({"message": "ask two", "session_id": "k", "webhook": {"url": receiver.url()}}).to_string();
+    let ask = async |address| {
+        send(address, Method::POST, "/run-async", &[("idempotency-key", "1")], body.clone()).await.status
+    };
+    let (runtime, address, end, tasks) = process(&store).await;
+    assert_eq!(ask(address).await, 200);
+    // As if the process had died between the run and its webhook.
+    let (delivery, _) = deliveries(&runtime).await.remove(0);
+    let delivery = runtime.session_of(delivery);
+    delivery.stop().await.unwrap();
+    delivery.delete().await.unwrap();
+    runtime.session("k").unwrap().stop().await.unwrap();
+    drop(end);
+    timeout(LONG, tasks.wait()).await.unwrap();
+    assert!(receiver.nothing_more());
+
+    let (runtime, address, end, tasks) = process(&store).await;
+    for _ in 0..2 {
+        assert_eq!(ask(address).await, 200);
+    }
+    let (_, reported) = receiver.reported().await;
+    assert_eq!((&reported["type"], &reported["data"]["session_id"]), (&json!("run.stopped"), &json!("k")));
+    until(&runtime, <[_]>::is_empty).await;
+    assert!(receiver.nothing_more(), "it is sent once");
+    drop(end);
+    timeout(LONG, tasks.wait()).await.unwrap();
+}
