@@ -119,21 +119,20 @@ fn graph() -> Result<Graph<Mixed>, Box<dyn std::error::Error>> {
     Ok(Graph::<Mixed>::builder("mixed")
         .node("plan", plan)
         .node("part", part)
-        .subgraph(
+        .node(
             "inner",
-            &inner,
-            |_: &Mixed| Inner::default(),
-            |inner: Inner| Mixed::update().done(inner.done),
+            inner.as_node(|_: &Mixed| Inner::default(), |inner: Inner| Mixed::update().done(inner.done)),
         )
-        .subgraph(
+        .node(
             "lead",
-            &lead,
-            |mixed: &Mixed| {
-                let mut state = AgentState::default();
-                state.messages = [Message::user(mixed.message.as_str())].into_iter().collect();
-                state
-            },
-            |state: AgentState| Mixed::update().done([format!("lead {}", state.answer())]),
+            lead.as_node(
+                |mixed: &Mixed| {
+                    let mut state = AgentState::default();
+                    state.messages = [Message::user(mixed.message.as_str())].into_iter().collect();
+                    state
+                },
+                |state: AgentState| Mixed::update().done([format!("lead {}", state.answer())]),
+            ),
         )
         .node("ask", ask)
         .edge(START, "plan")

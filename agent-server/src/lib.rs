@@ -49,7 +49,6 @@ mod ephemeral_session;
 mod error;
 mod fanout;
 mod handler;
-mod hex;
 mod http;
 mod journal_observer;
 mod limits;

@@ -49,7 +49,6 @@ const CORE_EXCEPTIONS: &[(&str, &str)] = &[];
 
 /// First-level modules of `agent-server`, lowest first.
 const SERVER: &[&[&str]] = &[
-    &["hex"],
     &["spelling"],
     &["error"],
     &["session_title"],

@@ -80,7 +80,7 @@ const JUMP_RATE: u32 = 4;
 ///         Err(SessionError::NotFound { .. }) => drop(session.run(&graph, Order::update()).await?),
 ///         _ => {
 ///             runtime.recover().await?; // as a server does at its start
-///             session.wait().await?;
+///             session.wait_status().await?;
 ///         }
 ///     }
 ///     let order: Order = session.state().await?;
@@ -244,7 +244,7 @@ impl Simulation {
     ///     let session = process.runtime().build().session("s-1")?;
     ///     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(session.id().to_string())
     /// });
-    /// assert_eq!(report.results[0].1, "s-1");
+    /// assert_eq!(report.results[0].value, "s-1");
     /// ```
     pub fn run<T, E, S>(&self, scenario: S) -> SimulationReport<T>
     where
@@ -355,7 +355,7 @@ impl Simulation {
                     report.crashes += 1;
                 }
                 Some(Ok(Ok(result))) => {
-                    report.results.push((seed.unwrap_or_default(), result));
+                    report.results.push(SeedResult { seed: seed.unwrap_or_default(), value: result });
                     return calls;
                 }
                 Some(Ok(Err(_))) if errors != left => {}
@@ -391,7 +391,17 @@ pub struct SimulationReport<T> {
     /// Number of simulated errors of models.
     pub model_errors: u64,
     /// Results of the scenario, by seed.
-    pub results: Vec<(u64, T)>,
+    pub results: Vec<SeedResult<T>>,
+}
+
+/// Result of the scenario for one seed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SeedResult<T> {
+    /// The seed.
+    pub seed: u64,
+    /// What the last process returned.
+    pub value: T,
 }
 
 impl<T> Default for SimulationReport<T> {
@@ -484,7 +494,7 @@ impl SimulatedProcess {
     /// use agent_core::testing::Simulation;
     ///
     /// let report = Simulation::new().seeds(0..5).crashes(0).run(async |process| Ok::<_, std::io::Error>(process.number()));
-    /// assert!(report.results.iter().all(|(_, number)| *number == 0));
+    /// assert!(report.results.iter().all(|result| result.value == 0));
     /// ```
     #[must_use]
     pub const fn number(&self) -> u32 {
@@ -499,7 +509,7 @@ impl SimulatedProcess {
     /// use agent_core::testing::Simulation;
     ///
     /// let report = Simulation::new().seeds(0..5).crashes(0).run(async |process| Ok::<_, std::io::Error>(process.crashes()));
-    /// assert!(report.results.iter().all(|(_, crashes)| *crashes == 0));
+    /// assert!(report.results.iter().all(|result| result.value == 0));
     /// ```
     #[must_use]
     pub const fn crashes(&self) -> u32 {

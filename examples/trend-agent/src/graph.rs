@@ -86,15 +86,16 @@ pub fn trend_graph() -> std::result::Result<Graph<Trend>, BuildError> {
         .build()?;
     Graph::<Trend>::builder("trend")
         .node("plan", plan)
-        .subgraph_with_input(
+        .node(
             "study",
-            &study,
-            |trend: &Trend, brand: Brand| Study {
-                request: trend.request.clone(),
-                brand: Some(brand),
-                ..Study::default()
-            },
-            |study: Study| Trend::update().findings(study.finding),
+            study.as_node_with_input(
+                |trend: &Trend, brand: Brand| Study {
+                    request: trend.request.clone(),
+                    brand: Some(brand),
+                    ..Study::default()
+                },
+                |study: Study| Trend::update().findings(study.finding),
+            ),
         )
         .node("audience", audience)
         .node("write", write)
