@@ -94,11 +94,13 @@ impl Context {
     }
 
     /// Makes this the context of a task.
+    #[inline]
     pub(super) fn enter(&mut self, node: NodeIx, number: u64, superstep: u64) {
         (self.node, self.number, self.superstep) = (node, number, superstep);
     }
 
     /// Ends the task: the context can enter another one.
+    #[inline]
     pub(super) fn leave(&mut self) {
         drop(self.replay.take());
     }
@@ -135,6 +137,7 @@ impl Context {
         if self.attempt_number == 0 { self.replay().failed_attempts() + 1 } else { self.attempt_number }
     }
 
+    #[inline]
     pub(super) fn replay_if_created(&self) -> Option<&Arc<TaskReplay>> {
         self.replay.get()
     }

@@ -57,6 +57,7 @@ impl Stop {
         self.token.cancel();
     }
 
+    #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
         self.asked.load(Ordering::Acquire)
     }

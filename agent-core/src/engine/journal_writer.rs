@@ -165,25 +165,30 @@ impl JournalWriter {
     }
 
     /// Returns `true` if facts of this kind have a consumer: the store, a subscriber that wants them, or an observer.
+    #[inline]
     pub(crate) fn wants(&self, kind: EventKind) -> bool {
         self.wants_of(kind, false)
     }
 
     /// As [`wants`](JournalWriter::wants), for facts of tasks that may be inside a subgraph.
+    #[inline]
     pub(crate) fn wants_of(&self, kind: EventKind, nested: bool) -> bool {
         self.store.is_some() || self.broadcast.wants(kind, nested)
     }
 
     /// Returns what the subscribers want together.
+    #[inline]
     pub(crate) fn interest(&self) -> Interest {
         self.broadcast.interest()
     }
 
     /// Returns `true` if the session has subscribers.
+    #[inline]
     pub(crate) fn is_watched(&self) -> bool {
         self.broadcast.is_watched()
     }
 
+    #[inline]
     pub(crate) fn is_durable(&self) -> bool {
         self.store.is_some()
     }

@@ -59,7 +59,7 @@ use serde_json::value::to_raw_value;
 
 use crate::{
     event::EventKind,
-    graph::{Chosen, Graph, RoutingError, Target, topology::NodeIx},
+    graph::{Chosen, Graph, RoutingError, Selection, Target, topology::NodeIx},
     ids::{Seq, TaskId},
     journal::{
         entry::{Committed, Fact, Raw},
@@ -353,12 +353,13 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
                         let id = task_id(graph, frame.parent.as_ref(), task.node, task.number);
                         facts.push(finished_fact(id, &outcome, raw, cached));
                     }
-                    if !(outcome.goto.is_empty() && outcome.sends.is_empty()) {
+                    if let Some(selection) = outcome.selection {
+                        let Selection { goto, sends, parent } = *selection;
                         let declared = &graph.0.choices[task.node as usize].declared;
-                        graph.0.resolve(task.node, declared, outcome.goto, outcome.sends, &mut ways)?;
-                    }
-                    if !outcome.parent.is_empty() {
-                        graph.0.resolve_parent(task.node, nested, outcome.parent, &mut parent_targets)?;
+                        graph.0.resolve(task.node, declared, goto, sends, &mut ways)?;
+                        if !parent.is_empty() {
+                            graph.0.resolve_parent(task.node, nested, parent, &mut parent_targets)?;
+                        }
                     }
                     if let Some(update) = outcome.update {
                         let node = &graph.node(task.node).name;

@@ -185,7 +185,9 @@ where
             let targets = frame.schedule.take_parent_targets();
             let state = Arc::into_inner(frame.state).expect("no task is left to hold the subgraph's state");
             let mut outcome = (self.out)(state);
-            outcome.goto.extend(targets.into_iter().map(Cow::Owned));
+            if !targets.is_empty() {
+                outcome.selection.get_or_insert_default().goto.extend(targets.into_iter().map(Cow::Owned));
+            }
             Ok(outcome)
         })
     }

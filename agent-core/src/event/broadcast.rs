@@ -92,6 +92,7 @@ impl EventBroadcast {
     }
 
     /// Returns whether the session has subscribers, here or in other processes.
+    #[inline]
     pub(crate) fn is_watched(&self) -> bool {
         self.interest().is_watched()
     }
@@ -102,11 +103,13 @@ impl EventBroadcast {
     }
 
     /// Returns what the subscribers in this process want together.
+    #[inline]
     fn local_interest(&self) -> Interest {
         Interest::of(self.interest.load(Ordering::Acquire))
     }
 
     /// Returns what all subscribers want together; those in other processes want everything.
+    #[inline]
     pub(crate) fn interest(&self) -> Interest {
         let local = self.local_interest();
         if self.remote.load(Ordering::Relaxed) { local.and_all() } else { local }
@@ -114,6 +117,7 @@ impl EventBroadcast {
 
     /// Returns whether a subscriber wants events of this kind, of tasks inside subgraphs or others, or, while there is a
     /// subscriber, an observer.
+    #[inline]
     pub(crate) fn wants(&self, kind: EventKind, nested: bool) -> bool {
         let interest = self.interest();
         interest.of_tasks(nested).wants(kind) || (interest.wants_observed(kind) && self.observed.is_set())

@@ -21,8 +21,8 @@ pub use node::{
 };
 pub(crate) use node::{CodeIdentity, DynNode, NodePolicy};
 pub use node_ext::NodeExt;
-pub(crate) use outcome::Ways;
 pub use outcome::{Dispatch, IntoOutcome, Outcome, Route};
+pub(crate) use outcome::{Selection, Ways};
 
 use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
 

@@ -29,10 +29,25 @@ use crate::state::State;
 /// ```
 pub struct Outcome<S: State> {
     pub(crate) update: Option<S::Update>,
+    /// Apart, because most outcomes select nothing and every one is moved several times.
+    pub(crate) selection: Option<Box<Selection>>,
+}
+
+/// What an outcome selects in addition to the fixed edges.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
     pub(crate) goto: Vec<Cow<'static, str>>,
     pub(crate) sends: Vec<Dispatch>,
     /// Targets in the graph that contains this one.
     pub(crate) parent: Vec<Cow<'static, str>>,
+}
+
+impl Selection {
+    /// Boxed, unless it is empty.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        let empty = self.goto.is_empty() && self.sends.is_empty() && self.parent.is_empty();
+        if empty { None } else { Some(Box::new(self)) }
+    }
 }
 
 impl<S: State> Outcome<S> {
@@ -54,7 +69,7 @@ impl<S: State> Outcome<S> {
     /// ```
     #[must_use]
     pub const fn empty() -> Self {
-        Self { update: None, goto: Vec::new(), sends: Vec::new(), parent: Vec::new() }
+        Self { update: None, selection: None }
     }
 
     /// Creates an outcome with an update. The fixed edges apply.
@@ -72,7 +87,7 @@ impl<S: State> Outcome<S> {
     /// ```
     #[must_use]
     pub const fn update(update: S::Update) -> Self {
-        Self { update: Some(update), goto: Vec::new(), sends: Vec::new(), parent: Vec::new() }
+        Self { update: Some(update), selection: None }
     }
 
     /// Activates `node` in addition to the fixed edges of this node, or selects [`END`](crate::graph::END).
@@ -92,7 +107,7 @@ impl<S: State> Outcome<S> {
     /// ```
     #[must_use]
     pub fn goto(mut self, node: impl Into<Cow<'static, str>>) -> Self {
-        self.goto.push(node.into());
+        self.selection.get_or_insert_default().goto.push(node.into());
         self
     }
 
@@ -147,7 +162,7 @@ impl<S: State> Outcome<S> {
     /// ```
     #[must_use]
     pub fn goto_parent(mut self, node: impl Into<Cow<'static, str>>) -> Self {
-        self.parent.push(node.into());
+        self.selection.get_or_insert_default().parent.push(node.into());
         self
     }
 
@@ -166,7 +181,7 @@ impl<S: State> Outcome<S> {
     /// ```
     #[must_use]
     pub fn send(mut self, dispatch: Dispatch) -> Self {
-        self.sends.push(dispatch);
+        self.selection.get_or_insert_default().sends.push(dispatch);
         self
     }
 
@@ -187,7 +202,10 @@ impl<S: State> Outcome<S> {
     /// ```
     #[must_use]
     pub fn send_all(mut self, dispatches: impl IntoIterator<Item = Dispatch>) -> Self {
-        self.sends.extend(dispatches);
+        let mut dispatches = dispatches.into_iter().peekable();
+        if dispatches.peek().is_some() {
+            self.selection.get_or_insert_default().sends.extend(dispatches);
+        }
         self
     }
 }
@@ -196,9 +214,7 @@ impl<S: State> fmt::Debug for Outcome<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outcome")
             .field("update", &self.update.is_some())
-            .field("goto", &self.goto)
-            .field("sends", &self.sends)
-            .field("goto_parent", &self.parent)
+            .field("selection", &self.selection)
             .finish()
     }
 }

@@ -80,6 +80,7 @@ impl Schedule {
     }
 
     /// Activates the targets of every edge of `node`, which has just finished.
+    #[inline]
     pub(crate) fn fire(&mut self, node: NodeIx) {
         // By index: a clone of the shared topology would cost more than the activation.
         let node = node as usize;
@@ -96,6 +97,7 @@ impl Schedule {
     }
 
     /// Activates a node without an input, once a superstep.
+    #[inline]
     pub(crate) fn activate(&mut self, node: NodeIx) {
         if self.topology.deferred[node as usize] {
             if self.deferred.iter().all(|deferred| deferred.node != node || deferred.input.is_some()) {
@@ -137,6 +139,7 @@ impl Schedule {
         mem::take(&mut self.parent)
     }
 
+    #[inline]
     fn number(&mut self, node: NodeIx, input: Option<Arc<RawValue>>) -> Activation {
         let number = self.next_number;
         self.next_number += 1;
@@ -145,9 +148,12 @@ impl Schedule {
 
     /// Ends the superstep: activated nodes become due, joins fire that are complete or can no longer be reached, and deferred
     /// nodes become due if nothing else is.
+    #[inline]
     pub(crate) fn advance(&mut self) -> Advance {
         self.due.clear();
-        self.fire_joins();
+        if !self.waiting.is_empty() {
+            self.fire_joins();
+        }
         if self.next.is_empty() && !self.deferred.is_empty() {
             mem::swap(&mut self.next, &mut self.deferred);
         }
@@ -166,9 +172,6 @@ impl Schedule {
     /// Fires every join with sources that have all arrived or can no longer be reached from anything alive (dead-path
     /// elimination). Alive: what is due next, what is deferred, and the targets of other waiting joins.
     fn fire_joins(&mut self) {
-        if self.waiting.is_empty() {
-            return;
-        }
         let topology = Arc::clone(&self.topology);
         let count = |arrived: &NodeSet, join: u32| {
             let places = 0..topology.joins[join as usize].sources.len();

@@ -6,6 +6,7 @@ mod replay;
 pub(super) use replay::{AttemptHandle, BudgetCall, ReplayedQuestion, StepStart, TaskReplay};
 
 use std::{
+    borrow::Cow,
     future::Future,
     sync::Arc,
     task::{Poll, ready},
@@ -20,7 +21,7 @@ use self::attempt::attempt_with_span;
 use super::{Context, NodeCause, RunContext, RunError, node_cache::CachedOutcome, schedule::Activation};
 use crate::{
     event::{EventBody, EventKind, UpdateForm, payload},
-    graph::{Dispatch, Graph, NodeDef, NodeError, Outcome},
+    graph::{Dispatch, Graph, NodeDef, NodeError, Outcome, Selection},
     ids::{Seq, TaskId},
     interrupt::AnswerWaiter,
     journal::{
@@ -309,16 +310,20 @@ pub(crate) fn finished_fact<S: State>(
         holes,
         whole,
         shown,
-        goto: outcome.goto.iter().map(ToString::to_string).collect(),
+        goto: names(outcome, |selection| &selection.goto),
         sends: sends_of(outcome),
-        parent: outcome.parent.iter().map(ToString::to_string).collect(),
+        parent: names(outcome, |selection| &selection.parent),
         cached,
         version: S::VERSION,
     })
 }
 
+fn names<S: State>(outcome: &Outcome<S>, of: impl Fn(&Selection) -> &[Cow<'static, str>]) -> Vec<String> {
+    outcome.selection.iter().flat_map(|selection| of(selection)).map(ToString::to_string).collect()
+}
+
 fn sends_of<S: State>(outcome: &Outcome<S>) -> Vec<(String, Raw)> {
-    let sends = outcome.sends.iter();
+    let sends = outcome.selection.iter().flat_map(|selection| &selection.sends);
     sends.filter_map(|send| Some((send.node.to_string(), send.input.as_ref().ok()?.clone()))).collect()
 }
 
@@ -327,8 +332,8 @@ fn to_parts<S: State>(outcome: &Outcome<S>) -> Option<CachedOutcome> {
         Some(update) => Some(Stored::update(update, json::NEW).ok()?),
         None => None,
     };
-    let goto = outcome.goto.iter().map(ToString::to_string).collect();
-    let parent = outcome.parent.iter().map(ToString::to_string).collect();
+    let goto = names(outcome, |selection| &selection.goto);
+    let parent = names(outcome, |selection| &selection.parent);
     Some(CachedOutcome { update, goto, sends: sends_of(outcome), parent })
 }
 
@@ -338,15 +343,15 @@ fn from_parts<S: State>(
     sends: &[(String, Raw)],
     parent: &[String],
 ) -> serde_json::Result<Outcome<S>> {
-    Ok(Outcome {
-        update: update.map(Stored::read).transpose()?,
+    let selection = Selection {
         goto: goto.iter().map(|node| node.clone().into()).collect(),
         parent: parent.iter().map(|node| node.clone().into()).collect(),
         sends: sends
             .iter()
             .map(|(node, input)| Dispatch { node: node.clone().into(), input: Ok(input.clone()) })
             .collect(),
-    })
+    };
+    Ok(Outcome { update: update.map(Stored::read).transpose()?, selection: selection.boxed() })
 }
 
 /// A task that had finished before a restart.
