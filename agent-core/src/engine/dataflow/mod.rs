@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     event::EventKind,
-    graph::{Chosen, CopyFn, FailurePolicy, Graph, Outcome, topology::NodeIx},
+    graph::{Chosen, CopyFn, FailurePolicy, Graph, Outcome, Selection, topology::NodeIx},
     journal::{
         entry::{Fact, TaskCommitted},
         stored_schedule::TaskStart,
@@ -200,13 +200,14 @@ impl<S: State> Dataflow<S> {
         frame.schedule.finish_task(of.number);
         match end {
             End::Finished(outcome) => {
-                if !(outcome.goto.is_empty() && outcome.sends.is_empty()) {
+                if let Some(selection) = outcome.selection {
+                    let Selection { goto, sends, parent } = *selection;
                     let declared = &graph.0.choices[of.node as usize].declared;
-                    graph.0.resolve(of.node, declared, outcome.goto, outcome.sends, &mut ways)?;
-                }
-                if !outcome.parent.is_empty() {
-                    let nested = frame.parent.is_some();
-                    graph.0.resolve_parent(of.node, nested, outcome.parent, &mut parent_targets)?;
+                    graph.0.resolve(of.node, declared, goto, sends, &mut ways)?;
+                    if !parent.is_empty() {
+                        let nested = frame.parent.is_some();
+                        graph.0.resolve_parent(of.node, nested, parent, &mut parent_targets)?;
+                    }
                 }
                 if let Some(update) = outcome.update {
                     self.apply_update(frame, of.node, start, update)?;
