@@ -189,7 +189,8 @@ fn timers_and_deadlines_end_once_whatever_the_clock_shows() {
     let report =
         Simulation::new().seeds(0..500).longest_jump(Duration::from_secs(86_400)).run(reminder_to_its_end);
     assert!(report.crashes > 250, "{}", report.crashes);
-    for (seed, (log, effects)) in &report.results {
+    for result in &report.results {
+        let (seed, (log, effects)) = (result.seed, &result.value);
         assert_eq!(*log, ["waited", "no answer"], "seed {seed}");
         assert_eq!(effects.len(), 2, "seed {seed}: {effects:?}");
     }
