@@ -95,6 +95,17 @@ async fn a_quorum_that_has_fired_does_not_fire_again() {
 }
 
 #[tokio::test]
+async fn a_task_in_flight_continues_with_the_state_that_it_started_from() {
+    each("flow", &[], async |opened| {
+        assert_eq!(opened.session.state::<Ledger>().await.unwrap().steps, ["fast", "after"]);
+        let state = opened.answer(Answers::only(7)).await;
+        assert_eq!(state, ledger(["fast", "after", "slow saw 0", "last"], 7, None));
+        assert_eq!(opened.effects(), effects([]));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_run_with_a_start_time_and_breakpoints_pauses_at_each_of_them() {
     each_at("breakpoints", &[], WRITTEN_AT + 60_001, async |opened| {
         let session = &opened.session;

@@ -6,6 +6,7 @@ mod architecture;
 mod background;
 mod cancel_safety;
 mod caps;
+mod dataflow;
 mod deadlines;
 mod deletion;
 mod detached;

@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 
 use crate::{
     World,
-    golden_v2::{greet, head, nap, outward, play_v2, porter, race},
+    golden_v2::{flow, greet, head, nap, outward, play_v2, porter, race},
 };
 
 /// Time at which the golden files were written, in milliseconds since 1970 (2025-11-24).
@@ -35,11 +35,11 @@ pub const WRITTEN_AT: i64 = 1_764_000_000_000;
 
 /// Names of the scenarios. Each is the name of a file.
 #[rustfmt::skip]
-pub const SCENARIOS: [&str; 22] = [
+pub const SCENARIOS: [&str; 23] = [
     "idle", "paused", "queued", "failed", "stopped", "forked", "edited", "undone", "work", "agent", "budget",
     "snapshot", "inside", "running", "shipping",
     // Since v2.
-    "steered", "sleeping", "context", "quorum", "breakpoints", "background", "outward",
+    "steered", "sleeping", "context", "quorum", "breakpoints", "background", "outward", "flow",
 ];
 
 /// State of all graphs but the agent's.
@@ -327,6 +327,7 @@ pub fn runtime(store: Arc<dyn JournalStore>, outside: &Arc<Outside>, model: Scri
         .graph(&greet())
         .graph(&race())
         .graph(&outward())
+        .graph(&flow())
         .graph(&porter())
         .graph(&head())
         .model(Model::new(model))

@@ -1,5 +1,5 @@
-//! Scenarios of the golden files since format v2: steering, timers, run contexts, quorums, breakpoints and background
-//! agents. As in [`golden`](crate::golden), names are part of the files: add, never change.
+//! Scenarios of the golden files since format v2: steering, timers, run contexts, quorums, breakpoints, background
+//! agents and dataflow mode. As in [`golden`](crate::golden), names are part of the files: add, never change.
 
 use std::time::Duration;
 
@@ -88,6 +88,31 @@ pub fn race() -> Graph<Ledger> {
         .path([START, "begin", "slow"])
         .quorum(1, ["fast", "slow"], "last")
         .edge("last", END)
+        .build()
+        .expect("the graph is legal")
+}
+
+/// `fast` and `after` have finished while `slow`, which began with them, still asks.
+///
+/// # Panics
+///
+/// Never: the graph is legal.
+#[must_use]
+pub fn flow() -> Graph<Ledger> {
+    Graph::<Ledger>::builder("flow")
+        .node("fast", plain)
+        .node("after", plain)
+        .node("slow", async |ledger: &Ledger, cx: &Context| -> Result<LedgerUpdate> {
+            effect(cx, "look").await?;
+            let amount: i64 = cx.ask(Question::new("How much?").key("amount")).await?;
+            Ok(Ledger::update().steps([format!("slow saw {}", ledger.steps.len())]).sum(amount))
+        })
+        .node("last", plain)
+        .path([START, "fast", "after"])
+        .edge(START, "slow")
+        .join(["after", "slow"], "last")
+        .edge("last", END)
+        .dataflow()
         .build()
         .expect("the graph is legal")
 }
@@ -207,6 +232,10 @@ pub async fn play_v2(name: &str, runtime: &Runtime, session: &Session) {
         }
         "quorum" => {
             let outcome = session.run(&race(), update()).await.expect("it pauses");
+            assert!(outcome.is_paused());
+        }
+        "flow" => {
+            let outcome = session.run(&flow(), update()).await.expect("it pauses");
             assert!(outcome.is_paused());
         }
         "breakpoints" => {

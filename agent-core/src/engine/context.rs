@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     RunContext,
-    executor::ConcurrencySlot,
+    concurrency::ConcurrencySlot,
     interrupt::Ask,
     journal_writer::QUEUE_CAPACITY,
     task::{AttemptHandle, TaskReplay},

@@ -1,13 +1,13 @@
 //! Parallel execution of the tasks of a superstep: spread over the threads, limited in number, stopped together.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Poll, Waker, ready},
 };
@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use super::{
-    Context, RunError,
+    Context, RunContext, RunError,
+    concurrency::{ConcurrencySlot, Slots, TaskRef},
     context::TaskScope,
     schedule::Activation,
     task::{TaskResult, finished_fact, run_task},
@@ -31,51 +32,6 @@ use crate::{
     journal::projection::TaskRecord,
     state::State,
 };
-
-/// Concurrency limit of a set of tasks. A task that waits for an answer does not count.
-pub(crate) trait ConcurrencySlot: Send + Sync {
-    /// Marks a task as waiting for an answer, or as runnable again.
-    fn set_blocked(&self, blocked: bool, task: &TaskId);
-
-    /// Ready when a task that no longer waits is within the limits. Registers the waker otherwise.
-    fn poll_slot(&self, task: &TaskId, waker: &Waker) -> Poll<()>;
-
-    /// Changes the number of runnable tasks. Only a subgraph counts them: it is one task of the outer pool.
-    fn adjust_runnable(&self, _more: i64) {}
-}
-
-/// Slot of a subgraph, which is one task of the outer pool: it waits for an answer when all of its tasks do.
-pub(crate) struct SubgraphSlot {
-    slot: Arc<dyn ConcurrencySlot>,
-    task: Arc<TaskId>,
-    busy: AtomicI64,
-}
-
-impl SubgraphSlot {
-    /// Creates the slot of the subgraph in `task`. Its loop is the first runnable task.
-    pub(crate) fn new(slot: Arc<dyn ConcurrencySlot>, task: Arc<TaskId>) -> Self {
-        Self { slot, task, busy: AtomicI64::new(1) }
-    }
-}
-
-impl ConcurrencySlot for SubgraphSlot {
-    fn set_blocked(&self, blocked: bool, _task: &TaskId) {
-        self.adjust_runnable(if blocked { -1 } else { 1 });
-    }
-
-    fn poll_slot(&self, _task: &TaskId, waker: &Waker) -> Poll<()> {
-        self.slot.poll_slot(&self.task, waker)
-    }
-
-    fn adjust_runnable(&self, more: i64) {
-        let before = self.busy.fetch_add(more, Ordering::AcqRel);
-        if more != 0 && before + more == 0 {
-            self.slot.set_blocked(true, &self.task);
-        } else if more != 0 && before == 0 {
-            self.slot.set_blocked(false, &self.task);
-        }
-    }
-}
 
 /// Tasks of one superstep.
 ///
@@ -115,17 +71,7 @@ struct TaskPool<S: State> {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<(usize, NodeIx)>,
-    running: usize,
-    by_node: HashMap<NodeIx, usize>,
-    /// Tasks that got their answers and wait for a slot, in order.
-    returning: Vec<SlotWaiter>,
-}
-
-/// A task that waits for a slot.
-struct SlotWaiter {
-    number: u64,
-    node: NodeIx,
-    wakers: Vec<Waker>,
+    slots: Slots,
 }
 
 struct Job {
@@ -244,39 +190,51 @@ fn begin<S: State>(worker: &Arc<Worker<S>>, job: Job) -> TaskFuture<S> {
 }
 
 /// The future of a running job.
-type TaskFuture<S> = Pin<Box<dyn Future<Output = TaskResult<S>> + Send>>;
+pub(super) type TaskFuture<S> = Pin<Box<dyn Future<Output = TaskResult<S>> + Send>>;
 
 /// A boxed worker: a future cannot contain itself.
 fn boxed_worker<S: State>(pool: Arc<TaskPool<S>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(worker(pool))
 }
 
-async fn drive_pending<S: State>(pool: Arc<TaskPool<S>>, index: usize, of: TaskRef, mut task: TaskFuture<S>) {
+async fn drive_pending<S: State>(pool: Arc<TaskPool<S>>, index: usize, of: TaskRef, task: TaskFuture<S>) {
+    let end = run_to_end(&pool.graph, &pool.scope.env, &pool.cancel, of.node, task).await;
+    let ended = pool.keep(index, of, end);
+    pool.settle(ended);
+    // Jobs that the limits held back may start now.
+    if pool.capped {
+        boxed_worker(pool).await;
+    }
+}
+
+/// Polls a task until it ends, is cancelled, or is dropped at a stop of the run.
+pub(super) async fn run_to_end<S: State>(
+    graph: &Graph<S>,
+    env: &RunContext,
+    cancel: &CancellationToken,
+    node: NodeIx,
+    mut task: TaskFuture<S>,
+) -> TaskResult<S> {
     let mut end = tokio::select! {
         biased; // a result that came in the same poll counts
         end = task.as_mut() => Some(end),
-        () = pool.cancel.cancelled() => Some(TaskResult::Cancelled),
-        () = pool.scope.env.control.stop.cancelled() => None,
+        () = cancel.cancelled() => Some(TaskResult::Cancelled),
+        () = env.control.stop.cancelled() => None,
     };
     if end.is_none() {
         // The next poll ends a task that does not listen for a stop; one that listens has the grace time.
         end = tokio::select! {
             biased;
             end = task.as_mut() => Some(end),
-            () = pool.cancel.cancelled() => None,
+            () = cancel.cancelled() => None,
         };
     }
     // A panic in the author's `Drop` must not keep the slot of the task.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
-        let (node, message) = (&pool.graph.node(of.node).name, crate::util::panic_message(&*panic));
-        tracing::error!(session = %pool.scope.env.session, %node, message, "a cancelled node panicked while it was dropped");
+        let (node, message) = (&graph.node(node).name, crate::util::panic_message(&*panic));
+        tracing::error!(session = %env.session, %node, message, "a cancelled node panicked while it was dropped");
     }
-    let ended = pool.keep(index, of, end.unwrap_or(TaskResult::Cancelled));
-    pool.settle(ended);
-    // Jobs that the limits held back may start now.
-    if pool.capped {
-        boxed_worker(pool).await;
-    }
+    end.unwrap_or(TaskResult::Cancelled)
 }
 
 async fn run_job<S: State>(worker: Arc<Worker<S>>, job: Job) -> TaskResult<S> {
@@ -312,19 +270,6 @@ async fn run_job<S: State>(worker: Arc<Worker<S>>, job: Job) -> TaskResult<S> {
     }
 }
 
-/// A task as counted by the limits.
-#[derive(Clone, Copy)]
-struct TaskRef {
-    number: u64,
-    node: NodeIx,
-}
-
-impl TaskRef {
-    const fn new(activation: &Activation) -> Self {
-        Self { number: activation.number, node: activation.node }
-    }
-}
-
 impl<S: State> TaskPool<S> {
     /// Takes the next job that the limits allow.
     fn next_job(&self) -> Option<Job> {
@@ -344,15 +289,15 @@ impl<S: State> TaskPool<S> {
         }
         let (index, node) = {
             let mut queue = self.queue.lock();
-            let at = queue.jobs.iter().position(|(_, node)| self.has_room(&queue, *node))?;
+            let at = queue.jobs.iter().position(|(_, node)| queue.slots.has_room(&self.graph, *node))?;
             let (index, node) = queue.jobs.remove(at)?;
-            queue.enter(node);
+            queue.slots.enter(node);
             (index, node)
         };
         let job = self.jobs[index].lock().take();
         if job.is_none() {
             // The superstep failed in the meantime.
-            self.queue.lock().leave(node);
+            self.queue.lock().slots.leave(node);
         }
         job
     }
@@ -400,17 +345,11 @@ impl<S: State> TaskPool<S> {
         }
     }
 
-    /// Returns whether the limits allow one more task of this node.
-    fn has_room(&self, queue: &Queue, node: NodeIx) -> bool {
-        let cap = self.graph.node(node).policy.concurrency.unwrap_or(usize::MAX);
-        queue.running < self.graph.0.concurrency && queue.by_node.get(&node).copied().unwrap_or(0) < cap
-    }
-
     /// Keeps the end of a task that has begun, and releases its slot. Returns the number of tasks to
     /// [settle](TaskPool::settle).
     fn keep(&self, index: usize, of: TaskRef, end: TaskResult<S>) -> usize {
         if self.capped {
-            self.give_back(of);
+            self.queue.lock().slots.give_back(&self.graph, of);
         }
         let fatal = match &end {
             TaskResult::Failed(RunError::Store(_)) => true,
@@ -434,37 +373,6 @@ impl<S: State> TaskPool<S> {
         }
         usize::from(fresh)
     }
-
-    /// Releases the slot of a task and gives it to the first task that waits for one.
-    fn give_back(&self, of: TaskRef) {
-        let mut queue = self.queue.lock();
-        if let Some(at) = queue.returning.iter().position(|returning| returning.number == of.number) {
-            // It still waits for a slot.
-            queue.returning.remove(at);
-            return;
-        }
-        queue.leave(of.node);
-        let next = queue.returning.iter().position(|returning| self.has_room(&queue, returning.node));
-        if let Some(at) = next {
-            let returning = queue.returning.remove(at);
-            queue.enter(returning.node);
-            returning.wakers.into_iter().for_each(Waker::wake);
-        }
-    }
-}
-
-impl Queue {
-    fn enter(&mut self, node: NodeIx) {
-        self.running += 1;
-        *self.by_node.entry(node).or_default() += 1;
-    }
-
-    fn leave(&mut self, node: NodeIx) {
-        self.running = self.running.saturating_sub(1);
-        if let Some(running) = self.by_node.get_mut(&node) {
-            *running = running.saturating_sub(1);
-        }
-    }
 }
 
 impl<S: State> ConcurrencySlot for TaskPool<S> {
@@ -472,17 +380,12 @@ impl<S: State> ConcurrencySlot for TaskPool<S> {
         let Some(&node) = self.graph.0.index.get(task.node()) else { return };
         let of = TaskRef { number: task.number(), node };
         if blocked {
-            self.give_back(of);
+            self.queue.lock().slots.give_back(&self.graph, of);
             if let Some(pool) = self.me.upgrade() {
                 self.scope.env.group.spawn(boxed_worker(pool));
             }
         } else {
-            let mut queue = self.queue.lock();
-            if self.has_room(&queue, node) {
-                queue.enter(node);
-            } else {
-                queue.returning.push(SlotWaiter { number: of.number, node, wakers: Vec::new() });
-            }
+            self.queue.lock().slots.take_back(&self.graph, of);
         }
         if let Some(outer) = &self.scope.slot {
             outer.set_blocked(blocked, task);
@@ -490,16 +393,7 @@ impl<S: State> ConcurrencySlot for TaskPool<S> {
     }
 
     fn poll_slot(&self, task: &TaskId, waker: &Waker) -> Poll<()> {
-        {
-            let mut queue = self.queue.lock();
-            let mut returning = queue.returning.iter_mut();
-            if let Some(returning) = returning.find(|returning| returning.number == task.number()) {
-                if !returning.wakers.iter().any(|known| known.will_wake(waker)) {
-                    returning.wakers.push(waker.clone());
-                }
-                return Poll::Pending;
-            }
-        }
+        ready!(self.queue.lock().slots.poll(task.number(), waker));
         if let Some(outer) = &self.scope.slot {
             ready!(outer.poll_slot(task, waker));
         }

@@ -4,8 +4,10 @@
 //! `drive`.
 
 mod budget;
+mod concurrency;
 mod context;
 mod control;
+mod dataflow;
 mod deadline;
 mod error;
 mod executor;
@@ -32,12 +34,13 @@ pub use crate::run::NodeEnded;
 pub(crate) use budget::Budget;
 pub use context::Context;
 pub(crate) use control::RunControl;
+pub(crate) use dataflow::{Starts, read_frame};
 pub(crate) use deadline::drive_within_limits;
 pub(crate) use error::is_retryable;
 pub use error::{NodeCause, RunError};
 pub use interrupt::Ask;
 pub use model::{Completion, RecordedModel};
-pub(crate) use run_context::{Deps, RunContext, UnrecordedSteps};
+pub(crate) use run_context::{Deps, ReplayedRun, RunContext};
 pub(crate) use steering::Steering;
 pub(crate) use stored_state::{read_state, read_update};
 pub use task::NodeFailure;
@@ -66,8 +69,8 @@ use crate::{
     run::{LimitError, LimitKind},
     state::State,
 };
+use concurrency::ConcurrencySlot;
 use context::TaskScope;
-use executor::ConcurrencySlot;
 use schedule::{Activation, Advance, Schedule};
 use task::{NodeFailure as Failure, TaskResult, finished_fact, run_task, unless_stopped};
 
@@ -94,6 +97,8 @@ pub(crate) struct Frame<S: State> {
     context: Option<Context>,
     /// Called after each commit of the outermost graph.
     on_commit: Option<OnCommit<S>>,
+    /// States of tasks in flight that were read from the journal, in dataflow mode.
+    starts: Option<Box<Starts<S>>>,
     /// Empty between supersteps; kept so that a superstep allocates nothing.
     ends: Vec<TaskResult<S>>,
     chosen: Vec<(NodeIx, Vec<Chosen>)>,
@@ -118,7 +123,7 @@ pub(crate) fn begin<S: State>(graph: &Graph<S>, state: &S, first_number: u64) ->
     graph.0.branch(start, state, &mut chosen)?;
     schedule.fire(start);
     activate_all(&mut schedule, chosen);
-    match schedule.advance() {
+    match schedule.advance_in_mode() {
         Advance::Superstep | Advance::Done => Ok(schedule),
         Advance::Stuck { joins } => Err(RunError::JoinNeverFilled { joins }),
     }
@@ -173,9 +178,15 @@ impl<S: State> Frame<S> {
             scope,
             context: None,
             on_commit: None,
+            starts: None,
             ends,
             chosen,
         }
+    }
+
+    pub(crate) fn starting(mut self, starts: Option<Box<Starts<S>>>) -> Self {
+        self.starts = starts;
+        self
     }
 
     pub(crate) fn under(mut self, slot: Option<Arc<dyn ConcurrencySlot>>) -> Self {
@@ -199,13 +210,16 @@ impl<S: State> Frame<S> {
 /// A pause is not an end: a task that waits for an answer is pending. Dropping the future drops its tasks; what they
 /// recorded stays in the journal.
 pub(crate) async fn drive<S: State>(frame: &mut Frame<S>) -> Result<FrameEnd, RunError> {
+    if let Some(copy) = frame.graph.0.dataflow {
+        return Box::pin(dataflow::drive(frame, copy)).await;
+    }
     let env = Arc::clone(&frame.env);
     let mut since = Instant::now();
     while !frame.schedule.due.is_empty() {
         if env.control.stop.is_cancelled() || env.control.drain.load(Ordering::Acquire) {
             return Ok(FrameEnd::Interrupted);
         }
-        check_supersteps(frame, &env)?;
+        check_supersteps(frame, &env, frame.schedule.superstep)?;
         if env.budget.is_timed() {
             match unless_stopped(&env, check_time(frame, &env)).await {
                 Some(checked) => checked?,
@@ -240,11 +254,11 @@ async fn check_time<S: State>(frame: &Frame<S>, env: &Arc<RunContext>) -> Result
     budget::check_active(env, waits).await
 }
 
-fn check_supersteps<S: State>(frame: &Frame<S>, env: &RunContext) -> Result<(), LimitError> {
+fn check_supersteps<S: State>(frame: &Frame<S>, env: &RunContext, superstep: u64) -> Result<(), LimitError> {
     let own = frame.graph.0.max_supersteps;
     let limit = if frame.parent.is_none() { env.budget.supersteps().unwrap_or(own) } else { own };
-    if frame.schedule.superstep > limit {
-        return Err(LimitError::new(LimitKind::Supersteps, limit, frame.schedule.superstep));
+    if superstep > limit {
+        return Err(LimitError::new(LimitKind::Supersteps, limit, superstep));
     }
     Ok(())
 }
@@ -336,7 +350,7 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
             match end {
                 TaskResult::Finished { outcome, raw, cached, journalled } => {
                     if notes_finished && !journalled {
-                        let id = task_id(graph, frame.parent.as_ref(), task);
+                        let id = task_id(graph, frame.parent.as_ref(), task.node, task.number);
                         facts.push(finished_fact(id, &outcome, raw, cached));
                     }
                     if let Some(selection) = outcome.selection {
@@ -434,11 +448,16 @@ fn to_handler<S: State>(graph: &Graph<S>, handler: NodeIx, failure: &Failure) ->
     (Target::Node(handler), input)
 }
 
-fn task_id<S: State>(graph: &Graph<S>, parent: Option<&Arc<TaskId>>, task: &Activation) -> Arc<TaskId> {
-    let name = Arc::clone(&graph.node(task.node).name);
+fn task_id<S: State>(
+    graph: &Graph<S>,
+    parent: Option<&Arc<TaskId>>,
+    node: NodeIx,
+    number: u64,
+) -> Arc<TaskId> {
+    let name = Arc::clone(&graph.node(node).name);
     Arc::new(match parent {
-        Some(parent) => parent.child(name, task.number),
-        None => TaskId::root(name, task.number),
+        Some(parent) => parent.child(name, number),
+        None => TaskId::root(name, number),
     })
 }
 
@@ -479,13 +498,12 @@ pub(crate) fn reschedule_after<S: State>(
     mut schedule: Schedule,
     node: NodeIx,
 ) -> Result<Schedule, RunError> {
-    schedule.drop_due(node);
-    schedule.requeue_due();
+    schedule.replace_node(node);
     let mut chosen = Vec::new();
     graph.0.branch(node, state, &mut chosen)?;
     schedule.fire(node);
     activate_all(&mut schedule, chosen);
-    match schedule.advance() {
+    match schedule.advance_in_mode() {
         Advance::Superstep | Advance::Done => Ok(schedule),
         Advance::Stuck { joins } => Err(RunError::JoinNeverFilled { joins }),
     }

@@ -2,7 +2,7 @@
 
 use std::{
     any::{Any, TypeId},
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -63,13 +63,17 @@ pub(crate) struct RunContext {
     pub(crate) pauses: Option<Arc<Pauses>>,
     /// Messages to the agent that is the outermost graph; `None` for other graphs.
     pub(crate) steering: Option<Box<Steering>>,
-    /// Where steps without a record are noted instead of being executed, in a replay.
-    pub(crate) replay: Option<Arc<dyn UnrecordedSteps>>,
+    /// In a replay of a recorded run.
+    pub(crate) replay: Option<Arc<dyn ReplayedRun>>,
 }
 
-/// Receiver of the steps that a replay of a recorded run does not execute.
-pub(crate) trait UnrecordedSteps: Send + Sync {
+/// A recorded run that is replayed.
+pub(crate) trait ReplayedRun: Send + Sync {
+    /// Notes a step without a record, which is not executed.
     fn unrecorded(&self, task: &Arc<TaskId>, key: &str);
+
+    /// Returns the numbers of the tasks of a frame in the order of their commits, in dataflow mode.
+    fn commits(&self, parent: Option<&TaskId>) -> VecDeque<u64>;
 }
 
 impl RunContext {

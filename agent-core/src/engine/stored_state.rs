@@ -13,26 +13,35 @@ use crate::{
 
 /// A state as it was stored.
 pub(crate) fn read_state<S: State>(projection: &FrameProjection) -> Result<S, RunError> {
+    let mut state = read_base(projection)?;
+    for (version, stored) in &projection.updates {
+        apply_stored(&mut state, read_update::<S>(*version, &stored.json, &stored.form)?)?;
+    }
+    Ok(state)
+}
+
+/// Applies an update that was read.
+pub(super) fn apply_stored<S: State>(state: &mut S, update: S::Update) -> Result<(), RunError> {
+    contain("(reducer)", || state.apply(update))?
+        .map_err(|source| RunError::Update { node: "(journal)".into(), source })
+}
+
+/// A state without the updates since.
+pub(super) fn read_base<S: State>(projection: &FrameProjection) -> Result<S, RunError> {
     let unreadable = |reason: String| RunError::StoredState { reason };
-    let mut state = match &projection.base {
-        None => S::default(),
+    match &projection.base {
+        None => Ok(S::default()),
         Some((version, stored)) if *version == S::VERSION => {
-            stored.read().map_err(|error| unreadable(format!("the state: {error}")))?
+            stored.read().map_err(|error| unreadable(format!("the state: {error}")))
         }
         Some((version, stored)) => {
             reject_newer_version::<S>(*version)?;
             let value = json::read(stored.json.get()).map_err(|error| unreadable(error.to_string()))?;
             let value: Value = S::migrate(*version, value).map_err(|error| unreadable(error.to_string()))?;
             json::read_stored(&value.to_string(), &stored.form)
-                .map_err(|error| unreadable(format!("the migrated state: {error}")))?
+                .map_err(|error| unreadable(format!("the migrated state: {error}")))
         }
-    };
-    for (version, stored) in &projection.updates {
-        let update = read_update::<S>(*version, &stored.json, &stored.form)?;
-        contain("(reducer)", || state.apply(update))?
-            .map_err(|source| RunError::Update { node: "(journal)".into(), source })?;
     }
-    Ok(state)
 }
 
 /// An update as it was stored, by any version of this crate.

@@ -6,9 +6,9 @@ use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::executor::{ConcurrencySlot, SubgraphSlot};
+use super::concurrency::{ConcurrencySlot, SubgraphSlot};
 use super::{
-    Context, Frame, FrameEnd, RunError, begin, drive, encode_schedule, read_state, schedule::Schedule,
+    Context, Frame, FrameEnd, RunError, begin, drive, encode_schedule, read_frame, schedule::Schedule,
 };
 use crate::{
     event::EventKind,
@@ -241,11 +241,11 @@ impl<T: State, I, Into, Out> Subgraph<T, I, Into, Out> {
         projection: crate::journal::projection::FrameProjection,
         cx: &Context,
     ) -> std::result::Result<Frame<T>, RunError> {
-        let state = read_state::<T>(&projection)?;
-        let schedule =
-            Schedule::restore(Arc::clone(&self.graph.0.topology), &projection.schedule.unwrap_or_default())
-                .map_err(|missing| RunError::GraphChanged { graph: self.graph.name().to_owned(), missing })?;
+        let stored = projection.schedule.clone().unwrap_or_default();
+        let schedule = Schedule::restore(Arc::clone(&self.graph.0.topology), &stored)
+            .map_err(|missing| RunError::GraphChanged { graph: self.graph.name().to_owned(), missing })?;
+        let (state, starts) = read_frame(&self.graph, &projection, &schedule)?;
         let (env, task) = (Arc::clone(&cx.scope.env), Some(cx.task()));
-        Ok(Frame::new(self.graph.clone(), Arc::new(state), schedule, env, task, projection.tasks))
+        Ok(Frame::new(self.graph.clone(), state, schedule, env, task, projection.tasks).starting(starts))
     }
 }

@@ -51,7 +51,7 @@ impl Fact {
             Self::RunFailed(_) => EventKind::RunFailed,
             Self::RunCompleted(_) => EventKind::RunCompleted,
             Self::RunRolledBack(_) => EventKind::RunRolledBack,
-            Self::SuperstepCommitted(_) => EventKind::SuperstepCommitted,
+            Self::SuperstepCommitted(_) | Self::TaskCommitted(_) => EventKind::SuperstepCommitted,
             Self::TaskFinished(_) => EventKind::NodeFinished,
             Self::TaskFailed(_) => EventKind::NodeFailed,
             Self::StepRecorded(_) => EventKind::StepRecorded,

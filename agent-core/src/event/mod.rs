@@ -289,8 +289,14 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
         Fact::RunRolledBack(_) => (None, EventBody::RunRolledBack(payload::RunRolledBack {})),
         Fact::SuperstepCommitted(committed) => {
             let DueNodes { superstep, next } = due(committed.due.as_ref(), &committed.schedule);
-            let body = payload::SuperstepCommitted { superstep, next };
+            let body = payload::SuperstepCommitted { superstep, next, committed: None };
             (committed.of.clone(), EventBody::SuperstepCommitted(body))
+        }
+        Fact::TaskCommitted(committed) => {
+            let next = due(committed.due.as_ref(), &committed.schedule).next;
+            let (superstep, task) = (committed.version, committed.task.to_string());
+            let body = payload::SuperstepCommitted { superstep, next, committed: Some(task) };
+            (committed.task.parent().cloned(), EventBody::SuperstepCommitted(body))
         }
         Fact::TaskFinished(finished) => (
             Some(Arc::clone(&finished.task)),

@@ -78,8 +78,11 @@ payloads! {
     SuperstepCommitted {
         /// Number of the superstep, counted from 1. The edges from the start are superstep 0.
         superstep: u64,
-        /// The nodes that run next.
+        /// The nodes that run next. In dataflow mode, those that start now, beside those that run.
         next: Vec<String>,
+        /// In dataflow mode, the task of the update; each commit counts as a superstep.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        committed: Option<String>,
     }
     /// A node started. Not numbered; the committed superstep before it names the nodes that are due.
     NodeStarted {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    AnyNode, BranchFn, BuildError, CloseFn, FailurePolicy, Graph, IntoNode, Route, node::CodeIdentity,
-    validate,
+    AnyNode, BranchFn, BuildError, CloseFn, CopyFn, FailurePolicy, Graph, IntoNode, Route,
+    node::CodeIdentity, validate,
 };
 use crate::{engine::UnfinishedTask, state::State};
 
@@ -43,6 +43,7 @@ pub struct GraphBuilder<S: State> {
     pub(super) concurrency: usize,
     pub(super) on_failure: FailurePolicy,
     pub(super) on_stop: Option<CloseFn<S>>,
+    pub(super) dataflow: Option<CopyFn<S>>,
     pub(super) code: CodeIdentity,
 }
 
@@ -78,6 +79,7 @@ impl<S: State> GraphBuilder<S> {
             concurrency: usize::MAX,
             on_failure: FailurePolicy::default(),
             on_stop: None,
+            dataflow: None,
             code: CodeIdentity::default(),
         }
     }
@@ -455,6 +457,64 @@ impl<S: State> GraphBuilder<S> {
     ) -> Self {
         identify_closure(&mut self.code, &close);
         self.on_stop = Some(Arc::new(close));
+        self
+    }
+
+    /// Commits each task as soon as it finishes, so that a fast branch does not wait for a slow sibling. Default: the tasks
+    /// of a superstep are committed together.
+    ///
+    /// When a task finishes, its update is applied and stored and its successors start. A task reads the state as of its
+    /// start, also after a restart. Consequences:
+    ///
+    /// - Updates are applied in the order in which tasks finish. Give fields that parallel branches write a reducer for
+    ///   which the order does not matter, or sort what you read.
+    /// - Two tasks that replace the same field fail the run with [`RunError::WriteConflict`](crate::RunError::WriteConflict)
+    ///   if neither of them started from a state with the update of the other.
+    /// - A node with several plain edges in runs once for each of them. Use a [`join`](Self::join) to run it once.
+    /// - [`max_supersteps`](Self::max_supersteps) limits the number of tasks on a path; events, checkpoints and results
+    ///   count each commit as a superstep.
+    /// - While a task is in flight, a snapshot is not kept, and the state is copied once for each version that tasks still
+    ///   read. With a large state, put its large fields into [`Shared`](crate::state::Shared) or `Arc`.
+    ///
+    /// A run that began with this mode is continued only by a graph with it. A subgraph has its own mode.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{Context, END, Graph, Runtime, START, State};
+    /// use serde::{Deserialize, Serialize};
+    /// use tokio::sync::Notify;
+    ///
+    /// #[derive(State, Default, Clone, Serialize, Deserialize)]
+    /// struct Trip { #[state(append)] log: Vec<String> }
+    ///
+    /// static BOOKED: Notify = Notify::const_new();
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let graph = Graph::<Trip>::builder("trip")
+    ///     .node("flight", async |_: &Trip, _: &Context| Ok(Trip::update().log(["flight".to_owned()])))
+    ///     .node("book", async |_: &Trip, _: &Context| {
+    ///         BOOKED.notify_one();
+    ///         Ok(Trip::update().log(["book".to_owned()]))
+    ///     })
+    ///     .node("hotel", async |_: &Trip, _: &Context| {
+    ///         BOOKED.notified().await; // slow: ends after `book`, which comes after `flight`
+    ///         Ok(Trip::update().log(["hotel".to_owned()]))
+    ///     })
+    ///     .path([START, "flight", "book", END])
+    ///     .path([START, "hotel", END])
+    ///     .dataflow()
+    ///     .build()?;
+    /// let outcome = Runtime::builder().build().session("s-1")?.run(&graph, Trip::update()).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.log, ["flight", "book", "hotel"]);
+    /// # Ok(()) }
+    /// ```
+    pub fn dataflow(mut self) -> Self
+    where
+        S: Clone,
+    {
+        self.dataflow = Some(S::clone);
         self
     }
 

@@ -105,6 +105,8 @@ pub(crate) struct Inner<S: State> {
     pub(crate) concurrency: usize,
     pub(crate) on_failure: FailurePolicy,
     pub(crate) on_stop: Option<CloseFn<S>>,
+    /// In dataflow mode; see [`GraphBuilder::dataflow`].
+    pub(crate) dataflow: Option<CopyFn<S>>,
     pub(crate) hash: String,
     pub(crate) drawing: render::Drawing,
     pub(crate) code: CodeIdentity,
@@ -128,6 +130,9 @@ pub(crate) struct Choices<S: State> {
     /// Whether the node has a fixed edge or join. Without one, an outcome that selects no target is an error.
     pub(crate) fixed: bool,
 }
+
+/// Copies a state that tasks in flight still read.
+pub(crate) type CopyFn<S> = fn(&S) -> S;
 
 pub(crate) type BranchFn<S> = Arc<dyn Fn(&S) -> Route + Send + Sync>;
 

@@ -61,6 +61,8 @@ pub(crate) struct Topology {
     pub(crate) out: Vec<OutEdges>,
     pub(crate) joins: Vec<JoinDef>,
     pub(crate) deferred: Vec<bool>,
+    /// Whether each finished task is committed alone; see [`GraphBuilder::dataflow`](super::GraphBuilder::dataflow).
+    pub(crate) dataflow: bool,
     pub(crate) names: Vec<crate::ids::NodeName>,
 }
 

@@ -260,6 +260,7 @@ impl<S: State> Freezer<S> {
             out: self.out,
             joins: self.joins,
             deferred: builder.nodes.iter().map(|added| added.node.policy.deferred).collect(),
+            dataflow: builder.dataflow.is_some(),
             names: self.names.list.clone(),
         };
         let nodes = builder
@@ -279,6 +280,9 @@ impl<S: State> Freezer<S> {
             canonical.push('\n');
             canonical.push_str(line);
         }
+        if builder.dataflow.is_some() {
+            canonical.push_str("\ndataflow");
+        }
         Ok(Graph(Arc::new(Inner {
             hash: crate::util::fingerprint(&canonical),
             name: builder.name.into(),
@@ -290,6 +294,7 @@ impl<S: State> Freezer<S> {
             concurrency: builder.concurrency,
             on_failure: builder.on_failure,
             on_stop: builder.on_stop,
+            dataflow: builder.dataflow,
             drawing,
             code: builder.code,
         })))

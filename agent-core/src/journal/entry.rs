@@ -52,6 +52,8 @@ pub(crate) enum Fact {
     /// The run was undone: state and schedule are those of the entry.
     RunRolledBack(Base),
     SuperstepCommitted(Committed),
+    /// In dataflow mode: a single task was committed.
+    TaskCommitted(TaskCommitted),
     TaskFinished(Finished),
     TaskFailed(TaskFailure),
     StepRecorded(Recorded),
@@ -222,6 +224,22 @@ pub(crate) struct Committed {
     /// The task that contains the subgraph; `None` for the outermost graph.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) of: Option<Arc<TaskId>>,
+    #[serde(rename = "plan")]
+    pub(crate) schedule: Raw,
+    /// As in `schedule`, for events.
+    #[serde(skip)]
+    pub(crate) due: Option<DueNodes>,
+}
+
+/// In dataflow mode: the update of one task was applied, and its successors are due; the other due tasks are in flight.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TaskCommitted {
+    pub(crate) task: Arc<TaskId>,
+    /// Version of the state afterwards, from which the tasks start that became due.
+    pub(crate) version: u64,
+    /// Depth of those tasks; see [`TaskStart`](super::stored_schedule::TaskStart).
+    pub(crate) depth: u64,
+    /// The schedule. Its due tasks are only those that became due.
     #[serde(rename = "plan")]
     pub(crate) schedule: Raw,
     /// As in `schedule`, for events.
@@ -451,6 +469,7 @@ impl Fact {
         match self {
             Self::RunAccepted(run) => any(&run.state) + any(&run.update) + raw(&run.schedule),
             Self::SuperstepCommitted(committed) => raw(&committed.schedule),
+            Self::TaskCommitted(committed) => raw(&committed.schedule),
             Self::TaskFinished(finished) => {
                 any(&finished.update) + finished.sends.iter().map(|(_, input)| raw(input) + 32).sum::<usize>()
             }

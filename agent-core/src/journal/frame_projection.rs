@@ -1,9 +1,15 @@
 //! Projection of a graph in execution: state, schedule and records of due tasks.
 
-use super::projection::TaskRecord;
-use super::{entry::Closing, stored_schedule::StoredSchedule};
+use super::projection::{TaskRecord, decode_schedule};
+use super::{
+    entry::{Closing, TaskCommitted},
+    stored_schedule::{StoredInFlight, StoredSchedule, TaskStart},
+};
 use crate::{ids::TaskId, json::Stored};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 /// Projection of a graph: the outermost one, or a subgraph inside a task.
 #[derive(Debug, Default)]
@@ -16,6 +22,18 @@ pub(crate) struct FrameProjection {
     pub(crate) schedule: Option<StoredSchedule>,
     /// Records of due tasks, by number.
     pub(crate) tasks: HashMap<u64, TaskRecord>,
+    /// In dataflow mode: the versions of the state since the oldest one that a task in flight reads.
+    pub(crate) versions: VecDeque<StateVersion>,
+}
+
+/// A version of the state in dataflow mode.
+#[derive(Debug)]
+pub(crate) struct StateVersion {
+    pub(crate) version: u64,
+    /// Number of updates that it contains.
+    pub(crate) updates: usize,
+    /// The task with the last of these updates, if that made the version.
+    pub(crate) task: Option<Arc<TaskId>>,
 }
 
 impl FrameProjection {
@@ -69,12 +87,69 @@ impl FrameProjection {
             }
         }
         self.tasks.clear();
+        self.versions.clear();
         self.schedule = next;
     }
 
-    /// Adds the update of `on_stop`.
+    /// Commits one task in dataflow mode.
+    pub(super) fn commit_task(&mut self, committed: &TaskCommitted) {
+        let number = committed.task.number();
+        let before = self.updates.len();
+        let mut task = None;
+        if let Some(finished) = self.tasks.remove(&number).and_then(|record| record.finished)
+            && let Some(json) = finished.whole.or(finished.update)
+        {
+            self.updates.push((finished.version, Stored { json, form: finished.form }));
+            task = Some(Arc::clone(&committed.task));
+        }
+        let Some(mut next) = decode_schedule(&committed.schedule) else {
+            self.schedule = None;
+            return;
+        };
+        let previous = self.schedule.take().unwrap_or_default();
+        let mut due = previous.due;
+        let earlier = TaskStart { depth: previous.superstep, version: committed.version.saturating_sub(1) };
+        let mut starts = previous.in_flight.map_or_else(|| vec![earlier; due.len()], |stored| stored.tasks);
+        if let Some(at) = due.iter().position(|task| task.0 == number) {
+            due.remove(at);
+            if at < starts.len() {
+                starts.remove(at);
+            }
+        }
+        let start = TaskStart { depth: committed.depth, version: committed.version };
+        starts.extend(next.due.iter().map(|_| start));
+        due.append(&mut next.due);
+        next.due = due;
+        next.in_flight = Some(StoredInFlight { version: committed.version, tasks: starts });
+        self.schedule = Some(next);
+        self.note_version(before, task);
+    }
+
+    /// Notes the version of the state that the present schedule was made with. `before`: the number of updates of the
+    /// version before.
+    pub(super) fn note_version(&mut self, before: usize, task: Option<Arc<TaskId>>) {
+        let in_flight = self.schedule.as_ref().and_then(|schedule| schedule.in_flight.as_ref());
+        let Some(StoredInFlight { version, tasks }) = in_flight else { return };
+        let version = *version;
+        let oldest = tasks.iter().map(|start| start.version).min().unwrap_or(version);
+        if self.versions.is_empty() {
+            let version = version.saturating_sub(1);
+            self.versions.push_back(StateVersion { version, updates: before, task: None });
+        }
+        self.versions.push_back(StateVersion { version, updates: self.updates.len(), task });
+        while self.versions.front().is_some_and(|known| known.version < oldest) {
+            self.versions.pop_front();
+        }
+    }
+
+    /// Adds the update of `on_stop`. Tasks in flight do not see it.
     pub(crate) fn close(&mut self, closing: Option<Closing>) {
         if let Some(Closing { version, update, form }) = closing {
+            let in_flight = self.schedule.as_ref().and_then(|schedule| schedule.in_flight.as_ref());
+            if let (Some(in_flight), true) = (in_flight, self.versions.is_empty()) {
+                let (version, updates) = (in_flight.version, self.updates.len());
+                self.versions.push_back(StateVersion { version, updates, task: None });
+            }
             self.updates.push((version, Stored { json: update, form }));
         }
     }

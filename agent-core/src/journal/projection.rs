@@ -173,6 +173,7 @@ impl Projection {
                 }
                 self.root.schedule = decode_schedule(&accepted.schedule);
                 self.root.tasks.clear();
+                self.root.versions.clear();
                 self.open.clear();
                 self.todos.clear();
                 self.used = BudgetUsage::default();
@@ -234,6 +235,13 @@ impl Projection {
                     None => &mut self.root,
                 };
                 frame.commit(decode_schedule(&committed.schedule));
+            }
+            Fact::TaskCommitted(committed) => {
+                let frame = match committed.task.parent() {
+                    Some(task) => self.root.inside(task),
+                    None => &mut self.root,
+                };
+                frame.commit_task(&committed);
             }
             Fact::TaskFinished(mut finished) => {
                 let task = Arc::clone(&finished.task);
@@ -358,11 +366,13 @@ impl Projection {
             }
             Fact::Steered(steered) => self.steered.push((steered.message, None)),
             Fact::StateEdited(edited) => {
+                let before = self.root.updates.len();
                 self.root.updates.push((edited.version, Stored { json: edited.update, form: edited.form }));
                 self.root.version = edited.version;
                 self.graph = edited.graph;
                 self.hash = edited.hash;
                 self.root.schedule = decode_schedule(&edited.schedule);
+                self.root.note_version(before, None);
                 self.root.forget_tasks_that_are_not_due();
                 let due: Vec<u64> = self.root.tasks.keys().copied().collect();
                 self.open.retain(|open| due.contains(&open.task.outermost().number()));
@@ -451,6 +461,7 @@ const fn is_progress(fact: &Fact) -> bool {
         fact,
         Fact::RunAccepted(_)
             | Fact::SuperstepCommitted(_)
+            | Fact::TaskCommitted(_)
             | Fact::TaskFinished(_)
             | Fact::TaskFailed(_)
             | Fact::StepRecorded(_)
@@ -458,7 +469,7 @@ const fn is_progress(fact: &Fact) -> bool {
     )
 }
 
-fn decode_schedule(raw: &Raw) -> Option<StoredSchedule> {
+pub(super) fn decode_schedule(raw: &Raw) -> Option<StoredSchedule> {
     crate::json::read(raw.get()).ok()
 }
 

@@ -40,4 +40,39 @@ pub(crate) struct StoredSchedule {
     /// Targets in the parent graph that ended the subgraph.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) parent: Vec<String>,
+    /// In dataflow mode.
+    #[serde(default, rename = "flow", skip_serializing_if = "Option::is_none")]
+    pub(crate) in_flight: Option<StoredInFlight>,
+}
+
+/// Start of a task in dataflow mode.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+pub(crate) struct TaskStart {
+    /// Number of tasks on the path that led to it, itself included.
+    pub(crate) depth: u64,
+    /// Version of the state that it reads.
+    pub(crate) version: u64,
+}
+
+impl From<(u64, u64)> for TaskStart {
+    fn from((depth, version): (u64, u64)) -> Self {
+        Self { depth, version }
+    }
+}
+
+impl From<TaskStart> for (u64, u64) {
+    fn from(start: TaskStart) -> Self {
+        (start.depth, start.version)
+    }
+}
+
+/// Tasks in flight of a graph in dataflow mode.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredInFlight {
+    /// Version of the state: the number of its changes in this run.
+    #[serde(rename = "v")]
+    pub(crate) version: u64,
+    /// For each due task.
+    pub(crate) tasks: Vec<TaskStart>,
 }

@@ -49,7 +49,7 @@ pub struct Checkpoint {
     pub run: RunId,
     /// Supersteps begun in the run by then.
     pub superstep: u64,
-    /// The nodes that are due.
+    /// The nodes that are due. In dataflow mode, those that became due then.
     pub next: Vec<String>,
 }
 
@@ -151,6 +151,9 @@ impl Session {
                 let schedule = match &entry.fact {
                     Fact::RunAccepted(accepted) => &accepted.schedule,
                     Fact::SuperstepCommitted(committed) if committed.of.is_none() => &committed.schedule,
+                    Fact::TaskCommitted(committed) if committed.task.parent().is_none() => {
+                        &committed.schedule
+                    }
                     Fact::StateEdited(edited) => &edited.schedule,
                     Fact::RunRolledBack(base) => &base.schedule,
                     _ => continue,

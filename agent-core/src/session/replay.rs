@@ -4,7 +4,11 @@
 //! The records of the run are copied into a journal in memory, without what the graph computed from them. The present graph
 //! then resumes that run, and what it computes is compared.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -12,7 +16,7 @@ use serde_json::{Value, value::to_raw_value};
 
 use super::{Runtime, Session, SessionError, takeover::Takeover};
 use crate::{
-    engine::UnrecordedSteps,
+    engine::ReplayedRun,
     event::{Event, EventBody},
     ids::{RunId, Seq, SessionId, TaskId},
     journal::{
@@ -90,13 +94,32 @@ impl fmt::Display for ReplayDifference {
     }
 }
 
-/// What a replay requests that is not in the recording.
+/// What a replay requests that is not in the recording, and what it needs of the recording besides the records of tasks.
 #[derive(Debug, Default)]
-pub(crate) struct ReplayLog(Mutex<Vec<(Arc<TaskId>, String)>>);
+pub(crate) struct ReplayLog {
+    unrecorded: Mutex<Vec<(Arc<TaskId>, String)>>,
+    /// In dataflow mode, the tasks in the order of their commits.
+    commits: Vec<Arc<TaskId>>,
+}
 
-impl UnrecordedSteps for ReplayLog {
+impl ReplayLog {
+    fn of(recording: &Recording) -> Self {
+        let committed = |entry: &Entry| match &entry.fact {
+            Fact::TaskCommitted(committed) => Some(Arc::clone(&committed.task)),
+            _ => None,
+        };
+        Self { commits: recording.entries.iter().filter_map(committed).collect(), ..Self::default() }
+    }
+}
+
+impl ReplayedRun for ReplayLog {
     fn unrecorded(&self, task: &Arc<TaskId>, key: &str) {
-        self.0.lock().push((Arc::clone(task), key.to_owned()));
+        self.unrecorded.lock().push((Arc::clone(task), key.to_owned()));
+    }
+
+    fn commits(&self, parent: Option<&TaskId>) -> VecDeque<u64> {
+        let of_frame = |task: &&Arc<TaskId>| task.parent().map(|parent| &**parent) == parent;
+        self.commits.iter().filter(of_frame).map(|task| task.number()).collect()
     }
 }
 
@@ -163,7 +186,7 @@ impl Session {
     pub async fn replay(&self) -> Result<ReplayReport, SessionError> {
         let recording = self.recording().await?;
         self.shared.graph(&recording.graph)?;
-        let log = Arc::new(ReplayLog::default());
+        let log = Arc::new(ReplayLog::of(&recording));
         let store = Arc::new(InMemoryJournal::new());
         self.copy_records(&recording, &store).await?;
         let runtime = Runtime::replaying(&self.shared, store, Arc::clone(&log));
@@ -289,7 +312,7 @@ fn compare(
     // A run that was stopped or failed may have ended in the middle of a task.
     let whole = matches!(recording.status, RunStatus::Completed | RunStatus::Paused);
     let mut differences = Vec::new();
-    for (task, key) in log.0.lock().drain(..) {
+    for (task, key) in log.unrecorded.lock().drain(..) {
         if whole || recorded.keys().any(|(_, known)| *known == task.to_string()) {
             differences.push(ReplayDifference::Unrecorded { task: task.to_string(), key });
         }

@@ -10,7 +10,7 @@ use super::{
     takeover::Resumption,
 };
 use crate::{
-    engine::{RunError, contain, read_state, schedule::Schedule},
+    engine::{RunError, Starts, contain, read_frame, read_state, schedule::Schedule},
     graph::Graph,
     journal::{
         Summary,
@@ -61,7 +61,7 @@ impl LockedSession {
         resumed: Resumed,
         idle: IdleSession<'_>,
     ) -> Result<Run, SessionError> {
-        let ReadRun { state, schedule } = read;
+        let ReadRun { state, schedule, starts } = read;
         let (writer, IdleProjection { mut projection, .. }) = idle.into_parts();
         let mut frame_projection = std::mem::take(&mut projection.root);
         if projection.status == RunStatus::Failed {
@@ -97,7 +97,8 @@ impl LockedSession {
             records: frame_projection.tasks,
             projection,
             schedule,
-            state: Arc::new(state),
+            state,
+            starts,
             resumed: true,
         };
         Ok(self.spawn_run(graph, instance, &writer, init).spawn(&self.shared))
@@ -136,8 +137,9 @@ impl Session {
 
 /// An unfinished run, decoded from the journal.
 pub(super) struct ReadRun<S: State> {
-    state: S,
+    state: Arc<S>,
     schedule: Schedule,
+    starts: Option<Box<Starts<S>>>,
 }
 
 /// Decodes an unfinished run with `graph`. Everything that can be refused is refused here.
@@ -146,7 +148,9 @@ pub(super) fn read_run<S: State>(
     projection: &Projection,
 ) -> Result<ReadRun<S>, SessionError> {
     let schedule = restore_schedule(graph, projection)?;
-    Ok(ReadRun { state: read_contained(&projection.root)?, schedule })
+    let read = contain("(state)", || read_frame(graph, &projection.root, &schedule))?;
+    let (state, starts) = read?;
+    Ok(ReadRun { state, schedule, starts })
 }
 
 /// Restores the schedule of `projection` for the present graph.

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     engine::{
-        Budget, Frame, RunContext, RunControl, Steering, encode_schedule, journal_writer::JournalWriter,
-        schedule::Schedule,
+        Budget, Frame, RunContext, RunControl, Starts, Steering, encode_schedule,
+        journal_writer::JournalWriter, schedule::Schedule,
     },
     graph::Graph,
     ids::{RunId, Seq},
@@ -268,6 +268,7 @@ impl LockedSession {
         schedule.due.clear();
         schedule.deferred.clear();
         schedule.joins.clear();
+        schedule.in_flight = None;
         Ok(Rollback { version, state, schedule })
     }
 
@@ -372,6 +373,7 @@ impl LockedSession {
             used: BudgetUsage::default(),
             todos: TodoTree::default(),
             records: Default::default(),
+            starts: None,
             resumed: false,
         };
         Ok(self.spawn_run(graph, instance, &writer, init))
@@ -429,7 +431,8 @@ impl LockedSession {
             watch: self.cell.remove_queued(projection.run).unwrap_or_else(RunSender::new),
             waits: !init.resumed || std::mem::take(&mut self.cell.inner.lock().in_line),
         });
-        let mut frame = Frame::new(graph.clone(), init.state, init.schedule, env, None, init.records);
+        let mut frame = Frame::new(graph.clone(), init.state, init.schedule, env, None, init.records)
+            .starting(init.starts);
         if writer.is_durable() {
             frame = frame.on_commit(snapshots(&self.shared, &self.cell, &live, graph));
         }
@@ -479,6 +482,7 @@ pub(super) struct RunInit<S: State> {
     pub(super) used: BudgetUsage,
     pub(super) todos: TodoTree,
     pub(super) records: std::collections::HashMap<u64, crate::journal::projection::TaskRecord>,
+    pub(super) starts: Option<Box<Starts<S>>>,
     /// The run is resumed.
     pub(super) resumed: bool,
 }

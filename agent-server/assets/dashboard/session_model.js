@@ -285,7 +285,7 @@ export class SessionModel {
       case 'superstep_committed': {
         const prefix = task ? `${task}/` : '';
         const path = nodePath(prefix);
-        for (const node of this.nodes.values()) if (!task) node.due = false;
+        for (const node of this.nodes.values()) if (!task && !data.committed) node.due = false;
         for (const next of data.next ?? []) this.node(path + next).due = true;
         break;
       }

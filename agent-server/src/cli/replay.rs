@@ -154,8 +154,11 @@ fn line(event: &Event) -> String {
 fn gist(event: &EventBody, body: &Value) -> String {
     match event {
         EventBody::RunStarted(started) => format!("{} → {}", started.graph, started.next.join(", ")),
-        EventBody::SuperstepCommitted(committed) if committed.next.is_empty() => "→ (end)".to_owned(),
-        EventBody::SuperstepCommitted(committed) => format!("→ {}", committed.next.join(", ")),
+        EventBody::SuperstepCommitted(committed) => match &committed.committed {
+            Some(task) => format!("{task} → {}", committed.next.join(", ")),
+            None if committed.next.is_empty() => "→ (end)".to_owned(),
+            None => format!("→ {}", committed.next.join(", ")),
+        },
         EventBody::TodoUpdated(update) => {
             let todo = &update.todo;
             format!("{} {}% {} {}", todo.id, todo.progress, todo.title, todo.message)

@@ -20,7 +20,7 @@ use super::{
     GRAPH,
     client::{Outcome, WebhookClient},
 };
-use crate::metrics::Metrics;
+use crate::{fail_points, metrics::Metrics};
 
 /// Key of the question that is answered when the run has ended.
 const ENDED: &str = "ended";
@@ -94,7 +94,9 @@ async fn send(
 ) -> Result<DeliveryUpdate> {
     let now = WallClock.now_ms();
     let body = payload(host, delivery, now).await.to_string();
+    fail_points::reach("webhook.send.before");
     let outcome = client.send(&delivery.url, id.as_str(), now / 1_000, body).await;
+    fail_points::reach("webhook.send.after");
     metrics.webhook(matches!(outcome, Outcome::Delivered(_)));
     match outcome {
         Outcome::Delivered(status) => Ok(Delivery::update().taken(status)),

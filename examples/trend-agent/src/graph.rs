@@ -160,9 +160,8 @@ async fn plan(trend: &Trend, cx: &Context) -> Result<TrendUpdate> {
     Ok(Trend::update().request(request).audience(audience))
 }
 
-/// A number is the same for every reader.
 fn asks_for_the_reader(request: &Request) -> bool {
-    request.audience.is_none() && request.has_subject() && !request.question.is_for_a_number()
+    request.audience.is_none() && request.has_subject() && !request.is_same_for_every_reader()
 }
 
 async fn collect_reviews(study: &Study, cx: &Context) -> Result<StudyUpdate> {
@@ -236,7 +235,7 @@ async fn write(trend: &Trend, cx: &Context) -> Result<TrendUpdate> {
     let todo = cx.todos().get("write")?;
     todo.progress(10, pick(say, "보고서를 쓰는 중", "writing the report"));
     desk.pace().await;
-    let writes = desk.model && findings.reviews() > 0 && !request.question.is_for_a_number();
+    let writes = desk.model && findings.reviews() > 0 && !request.is_same_for_every_reader();
     let response = if writes {
         models_report(&trend.message, &findings, audience, cx).await?
     } else {

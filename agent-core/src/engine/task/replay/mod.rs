@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::{
     engine::{
         RunContext,
-        executor::ConcurrencySlot,
+        concurrency::ConcurrencySlot,
         scope::{Scope, current},
     },
     ids::{QuestionId, Seq, TaskId},

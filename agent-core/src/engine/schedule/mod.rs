@@ -1,16 +1,16 @@
 //! The schedule of a graph: due tasks, joins and deferred nodes. Pure: no await, no clock, no lock, no I/O.
 
+mod dataflow;
+mod stored;
+
 use std::{mem, sync::Arc};
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 
+use self::dataflow::TasksInFlight;
 use crate::{
     graph::topology::{NodeIx, NodeSet, Topology},
-    journal::{
-        entry::DueNodes,
-        stored_schedule::{StoredJoin, StoredSchedule, StoredTask},
-    },
+    journal::entry::DueNodes,
 };
 
 /// One activation that is due.
@@ -53,6 +53,8 @@ pub(crate) struct Schedule {
     parent: Vec<String>,
     /// By node: the superstep for which it already has a plain activation.
     marks: Vec<u64>,
+    /// In dataflow mode.
+    in_flight: Option<Box<TasksInFlight>>,
 }
 
 impl Schedule {
@@ -60,6 +62,7 @@ impl Schedule {
     pub(crate) fn new(topology: Arc<Topology>, first_number: u64) -> Self {
         let marks = vec![0; topology.nodes()];
         let arrived = topology.joins.iter().map(|j| NodeSet::with_capacity(j.sources.len())).collect();
+        let in_flight = topology.dataflow.then(Box::default);
         Self {
             topology,
             superstep: 0,
@@ -72,6 +75,7 @@ impl Schedule {
             fired: Vec::new(),
             parent: Vec::new(),
             marks,
+            in_flight,
         }
     }
 
@@ -120,14 +124,14 @@ impl Schedule {
         }
     }
 
-    /// Ends the subgraph, with targets for its parent: nothing else is due.
+    /// Ends the subgraph, with targets for its parent: nothing else is due, except tasks in flight in dataflow mode.
     pub(crate) fn leave_to(&mut self, targets: Vec<String>) {
-        self.next.clear();
+        self.next.truncate(self.in_flight.as_ref().map_or(0, |in_flight| in_flight.count));
         self.deferred.clear();
         self.waiting.clear();
         self.fired.clear();
         self.arrived.iter_mut().for_each(NodeSet::clear);
-        self.parent = targets;
+        self.parent.extend(targets);
     }
 
     /// Takes the targets in the parent graph that ended the subgraph.
@@ -194,18 +198,25 @@ impl Schedule {
                         !arrived.contains(place as u32) && upstream.intersects(&others)
                     })
                 };
+                // In dataflow mode a source may still be in flight after it has arrived, because sends activate it several
+                // times: a join waits for all of them.
+                let arrives_again = |join: u32| {
+                    let upstream = &topology.joins[join as usize].upstream;
+                    topology.dataflow && upstream.iter().any(|upstream| upstream.intersects(&alive))
+                };
                 self.waiting
                     .iter()
                     .copied()
                     .filter_map(|join| {
                         let def = &topology.joins[join as usize];
                         let count = count(&self.arrived[join as usize], join);
-                        if count == def.sources.len() {
+                        let is_complete = count == def.sources.len();
+                        if is_complete && !arrives_again(join) {
                             return Some((join, false));
                         }
-                        let lives = lives(join);
-                        let has_quorum = count >= def.need && !self.fired.contains(&join);
-                        (has_quorum || !lives).then_some((join, lives))
+                        let lives = is_complete || lives(join) || arrives_again(join);
+                        let has_quorum = count >= def.need && def.need < def.sources.len();
+                        ((has_quorum && !self.fired.contains(&join)) || !lives).then_some((join, lives))
                     })
                     .collect()
             };
@@ -236,12 +247,12 @@ impl Schedule {
     }
 
     /// Removes the due activations of `node`: an edit in the name of the node replaces them.
-    pub(crate) fn drop_due(&mut self, node: NodeIx) {
+    fn drop_due(&mut self, node: NodeIx) {
         self.due.retain(|activation| activation.node != node);
     }
 
     /// Returns the due tasks to the next superstep, so that routing and [`advance`](Schedule::advance) add to them.
-    pub(crate) fn requeue_due(&mut self) {
+    fn requeue_due(&mut self) {
         let due = mem::take(&mut self.due);
         self.superstep = self.superstep.saturating_sub(u64::from(!due.is_empty()));
         for activation in &due {
@@ -252,157 +263,24 @@ impl Schedule {
         self.next = due;
     }
 
-    /// Returns the stored form.
-    pub(crate) fn stored(&self) -> ScheduleRef<'_> {
-        ScheduleRef(self)
-    }
-
-    /// Returns the stored form as a value, without encoding it.
-    pub(crate) fn to_stored(&self) -> StoredSchedule {
-        let tasks = |list: &[Activation]| {
-            let task = |task: &Activation| {
-                StoredTask(task.number, self.topology.name(task.node).to_owned(), task.input.clone())
-            };
-            list.iter().map(task).collect()
-        };
-        StoredSchedule {
-            superstep: self.superstep,
-            next: self.next_number,
-            due: tasks(&self.due),
-            deferred: tasks(&self.deferred),
-            joins: self.waiting.iter().map(|&join| self.stored_join(join)).collect(),
-            parent: self.parent.clone(),
-        }
-    }
-
-    fn stored_join(&self, join: u32) -> StoredJoin {
-        let def = &self.topology.joins[join as usize];
-        let names = |keep: &dyn Fn(u32) -> bool| {
-            let sources = def.sources.iter().enumerate().filter(|(place, _)| keep(*place as u32));
-            sources.map(|(_, &source)| self.topology.name(source).to_owned()).collect()
-        };
-        StoredJoin {
-            sources: names(&|_| true),
-            target: def.target.map_or(crate::graph::END, |t| self.topology.name(t)).to_owned(),
-            arrived: names(&|place| self.arrived[join as usize].contains(place)),
-            fired: self.fired.contains(&join),
-        }
-    }
-
-    /// Returns the superstep that was closed, and the due nodes.
+    /// Returns the superstep that was closed, and the nodes that it made due. In dataflow mode, a superstep is one commit.
     pub(crate) fn due_nodes(&self) -> DueNodes {
-        DueNodes {
-            superstep: self.superstep - u64::from(!self.due.is_empty() && self.superstep > 0),
-            next: self.due.iter().map(|task| self.topology.name(task.node).to_owned()).collect(),
-        }
-    }
-
-    /// Restores a stored schedule for the present graph.
-    ///
-    /// The error lists pending tasks and waiting joins that the graph no longer contains.
-    pub(crate) fn restore(topology: Arc<Topology>, projection: &StoredSchedule) -> Result<Self, Vec<String>> {
-        let mut missing = Vec::new();
-        let mut schedule = Self::new(Arc::clone(&topology), projection.next);
-        schedule.superstep = projection.superstep;
-        schedule.parent.clone_from(&projection.parent);
-        let find =
-            |name: &str| topology.names.iter().position(|known| &**known == name).map(|at| at as NodeIx);
-        for (stored, list) in
-            [(&projection.due, &mut schedule.due), (&projection.deferred, &mut schedule.deferred)]
-        {
-            for task in stored {
-                match find(&task.1) {
-                    Some(node) => {
-                        list.push(Activation { number: task.0, node, input: task.2.clone() });
-                    }
-                    None => {
-                        missing.push(format!("node `{}` (task {}#{} is waiting)", task.1, task.1, task.0))
-                    }
-                }
-            }
-        }
-        for wait in &projection.joins {
-            let found = topology.joins.iter().position(|def| {
-                def.target.map_or(crate::graph::END, |t| topology.name(t)) == wait.target
-                    && def.sources.len() == wait.sources.len()
-                    && def.sources.iter().all(|&s| wait.sources.iter().any(|name| name == topology.name(s)))
-            });
-            match found {
-                Some(join) => {
-                    schedule.waiting.push(join as u32);
-                    if wait.fired {
-                        schedule.fired.push(join as u32);
-                    }
-                    for (place, &source) in topology.joins[join].sources.iter().enumerate() {
-                        if wait.arrived.iter().any(|name| name == topology.name(source)) {
-                            schedule.arrived[join].insert(place as u32);
-                        }
-                    }
-                }
-                None => missing.push(format!(
-                    "join [{}] -> {} (filled by [{}])",
-                    wait.sources.join(", "),
-                    wait.target,
-                    wait.arrived.join(", ")
-                )),
-            }
-        }
-        if missing.is_empty() { Ok(schedule) } else { Err(missing) }
-    }
-}
-
-/// Serializes a schedule as a [`StoredSchedule`] without building one.
-pub(crate) struct ScheduleRef<'a>(&'a Schedule);
-
-impl Serialize for ScheduleRef<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap;
-
-        struct Tasks<'a>(&'a Topology, &'a [Activation]);
-        impl Serialize for Tasks<'_> {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_seq(self.1.iter().map(|a| Task(self.0, a)))
-            }
-        }
-        struct Task<'a>(&'a Topology, &'a Activation);
-        impl Serialize for Task<'_> {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let name = self.0.name(self.1.node);
-                match &self.1.input {
-                    Some(input) => (self.1.number, name, input).serialize(serializer),
-                    // A tuple struct reads a missing last element as absent only when it is `null`.
-                    None => (self.1.number, name, ()).serialize(serializer),
-                }
-            }
-        }
-
-        let schedule = self.0;
-        let topology = &*schedule.topology;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("s", &schedule.superstep)?;
-        map.serialize_entry("n", &schedule.next_number)?;
-        if !schedule.due.is_empty() {
-            map.serialize_entry("due", &Tasks(topology, &schedule.due))?;
-        }
-        if !schedule.deferred.is_empty() {
-            map.serialize_entry("held", &Tasks(topology, &schedule.deferred))?;
-        }
-        if !schedule.waiting.is_empty() {
-            let joins: Vec<StoredJoin> =
-                schedule.waiting.iter().map(|&join| schedule.stored_join(join)).collect();
-            map.serialize_entry("joins", &joins)?;
-        }
-        if !schedule.parent.is_empty() {
-            map.serialize_entry("parent", &schedule.parent)?;
-        }
-        map.end()
+        let superstep = match &self.in_flight {
+            Some(in_flight) => in_flight.version,
+            None => self.superstep - u64::from(!self.due.is_empty() && self.superstep > 0),
+        };
+        let next = self.new_due().iter().map(|task| self.topology.name(task.node).to_owned()).collect();
+        DueNodes { superstep, next }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::topology::{JoinDef, OutEdges};
+    use crate::{
+        graph::topology::{JoinDef, OutEdges},
+        journal::stored_schedule::StoredSchedule,
+    };
 
     /// a, b, c, d = 0, 1, 2, 3; START = 4; join [a, b] -> c; edges given.
     fn schedule(edges: &[(NodeIx, NodeIx)], upstream_b: &[NodeIx]) -> Schedule {
@@ -429,6 +307,7 @@ mod tests {
                     upstream: vec![set(&[0, 4]), set(upstream_b)],
                 }],
                 deferred: vec![false; 4],
+                dataflow: false,
                 names: ["a", "b", "c", "d"].map(Into::into).to_vec(),
             }),
             1,
