@@ -47,7 +47,7 @@
 //! assert!(matches!(outcome, RunOutcome::Paused { .. }));
 //!
 //! session.answer(Answers::only("yes")).await?;
-//! session.wait().await?;
+//! session.wait_status().await?;
 //! let post: Post = session.state().await?;
 //! assert_eq!(post.log, ["drafted", "published"]);
 //! # Ok(()) }

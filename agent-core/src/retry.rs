@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Number of attempts and the waits between them: exponential backoff with jitter.
 ///
 /// The wait grows by `factor` from `first_wait` up to `longest_wait`. Each wait is shortened at random by up to half,
-/// so that many clients do not retry at the same time. Nodes ([`GraphBuilder::retry`](crate::graph::GraphBuilder::retry)),
+/// so that many clients do not retry at the same time. Nodes ([`NodeExt::retry`](crate::graph::NodeExt::retry)),
 /// models ([`RetryModel`](crate::model::RetryModel)) and tools
 /// ([`ToolPolicy::retry`](crate::tool::ToolPolicy::retry)) use the same policy; which errors are retried is decided by each
 /// of them.

@@ -125,7 +125,7 @@ async fn measure(address: &Secret) -> Result<(), Error> {
         session.run(&ask, Chain::update()).await?;
         let start = Instant::now();
         session.answer(Answers::only("yes")).await?;
-        session.wait().await?;
+        session.wait_status().await?;
         times.push(start.elapsed());
     }
     println!("from an answer to the end of the run: median {:.2?}", median(times));
@@ -156,7 +156,7 @@ async fn measure(address: &Secret) -> Result<(), Error> {
         }
         let start = Instant::now();
         session.answer(Answers::only("yes")).await?;
-        session.wait().await?;
+        session.wait_status().await?;
         stored.push(start.elapsed());
     }
     seen.sort();

@@ -10,8 +10,14 @@ use tokio_postgres::{
 };
 
 use crate::{
-    ConnectError, address::Address, append::Appender, channel::Listener, error, migrate, tables::QueryError,
+    ConnectError,
+    address::Address,
+    append::Appender,
+    channel::Listener,
+    error, migrate,
+    tables::QueryError,
     tls,
+    vectors::{self, Vectors},
 };
 
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -45,6 +51,7 @@ pub(crate) struct Inner {
     pub(crate) sql: crate::queries::Statements,
     pub(crate) listener: Listener,
     pub(crate) group: TaskGroup,
+    pub(crate) vectors: Vectors,
     place: String,
     cache: StatementCache,
     query_time: Duration,
@@ -296,23 +303,27 @@ impl PostgresBuilder {
         migrate::run(&mut client, &self.schema)
             .await
             .map_err(|source| ConnectError::Migrate { place: place.clone(), source })?;
+        let vectors = vectors::prepare(&mut client, &self.schema).await;
         let more = self.min_connections.min(self.max_connections).saturating_sub(1);
         let opened = futures::future::try_join_all((0..more).map(|_| pool.get())).await;
         // They return to the pool together, so that each of them was a new one.
         drop((opened.map_err(|error| unreachable(error::pool_error(&error)))?, client));
-        Ok(Postgres {
-            inner: Arc::new(Inner {
-                pool,
-                clock: self.clock,
-                appender: Appender::new(self.writers),
-                sql: crate::queries::Statements::new(&self.schema),
-                listener,
-                group: TaskGroup::default(),
-                place,
-                cache: self.cache,
-                query_time: self.query_time,
-            }),
-        })
+        let inner = Arc::new(Inner {
+            pool,
+            clock: self.clock,
+            appender: Appender::new(self.writers),
+            sql: crate::queries::Statements::new(&self.schema),
+            listener,
+            group: TaskGroup::default(),
+            vectors,
+            place,
+            cache: self.cache,
+            query_time: self.query_time,
+        });
+        if inner.vectors.is_incomplete() {
+            inner.group.spawn(vectors::fill(Arc::downgrade(&inner)));
+        }
+        Ok(Postgres { inner })
     }
 }
 

@@ -5,8 +5,8 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use agent_core::{
     ids::{Seq, SessionId},
     journal::{
-        Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record, ReplicaChannel, SharedLimits,
-        StoreError, StoredSnapshot, Summary,
+        Append, Epoch, Head, JournalStore, Label, Lease, OwnerId, Recent, Record, ReplicaChannel,
+        SharedLimits, StoreError, StoredSnapshot, Summary,
         store::{check_records, is_label},
     },
 };
@@ -244,13 +244,13 @@ impl JournalStore for Postgres {
             let mut sql = format!("SELECT {HEAD} FROM {schema}.session WHERE summary IS NOT NULL");
             let (at, name);
             if let Some(before) = &wanted.before {
-                (at, name) = (before.0, before.1.as_str());
+                (at, name) = (before.at, before.session.as_str());
                 sql.push_str(" AND (at, name) < ($2, $3)");
                 params.push((&at, Type::INT8));
                 params.push((&name, Type::TEXT));
             }
             let value;
-            if let Some((name, text)) = &wanted.label {
+            if let Some(Label { name, value: text }) = &wanted.label {
                 if !is_label(name) {
                     return Err(StoreError::Illegal {
                         reason: "a label's name is of `a-z 0-9 _ . -`".to_owned(),

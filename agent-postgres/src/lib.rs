@@ -7,6 +7,7 @@
 //! - An append is one statement and one round trip. Appends that wait at the same time share a transaction.
 //! - The epoch of the writer is compared in the statement that appends, so a process that lost its lease writes nothing.
 //! - Leases use the clock of the database.
+//! - Long-term memory is searched by pgvector where the database has the extension, and in the process otherwise.
 //! - Rate limits and quotas of `agent-server` hold over all processes ([`SharedLimits`](agent_core::journal::SharedLimits)).
 //! - A program can keep its own tables in the database ([`Postgres::query`], [`Postgres::migrate`]).
 //! - No statement depends on the state of a connection, so PgBouncer in transaction mode works.
@@ -40,6 +41,7 @@ mod tables;
 #[cfg(feature = "test-util")]
 pub mod testing;
 mod tls;
+mod vectors;
 
 pub use address::AddressError;
 pub use connection::{Postgres, PostgresBuilder, StatementCache};

@@ -10,10 +10,14 @@ use tokio_postgres::types::Type;
 use crate::error::store_error;
 
 /// Migrations in order; `@` is the schema. Never change one that was released.
-const MIGRATIONS: [&str; 2] = [include_str!("sql/0001_tables.sql"), include_str!("sql/0002_limits.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("sql/0001_tables.sql"),
+    include_str!("sql/0002_limits.sql"),
+    include_str!("sql/0003_speed.sql"),
+];
 
 /// Key of the advisory lock (`agent pg`).
-const LOCK: i64 = 0x6167_656e_7420_7067;
+pub(crate) const LOCK: i64 = 0x6167_656e_7420_7067;
 
 /// Creates or updates the tables.
 pub(crate) async fn run(client: &mut Object, schema: &str) -> Result<(), StoreError> {

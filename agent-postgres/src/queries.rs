@@ -10,6 +10,7 @@ pub(crate) struct Statements {
     pub(crate) notify: String,
     pub(crate) orphans: String,
     pub(crate) append: String,
+    pub(crate) append_one: String,
     pub(crate) read: String,
     pub(crate) head: String,
     pub(crate) acquire: String,
@@ -45,6 +46,7 @@ impl Statements {
                  ) ORDER BY name LIMIT $4",
             ),
             append: text("SELECT codes, numbers FROM @.append_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"),
+            append_one: text("SELECT @.append_one_v1($1, $2, $3, $4, $5)"),
             read: text(
                 "SELECT e.seq, e.body FROM @.session s JOIN @.entry e ON e.session = s.id
                  WHERE s.name = $1 AND e.seq > $2 AND e.seq <= $3 ORDER BY e.seq LIMIT $4",

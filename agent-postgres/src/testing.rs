@@ -1,4 +1,5 @@
-//! A private PostgreSQL server for tests, from the installed programs (`apt-get install postgresql`).
+//! A private PostgreSQL server for tests, from the installed programs (`apt-get install postgresql`), or from those in the folder
+//! that `POSTGRES_BIN` names.
 
 use std::{
     fs,
@@ -51,6 +52,9 @@ pub struct Cluster {
 /// If PostgreSQL is not installed.
 #[must_use]
 pub fn program(name: &str) -> Command {
+    if let Some(folder) = std::env::var_os("POSTGRES_BIN") {
+        return as_postgres(&Path::new(&folder).join(name));
+    }
     let found = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = found.map(|version| version.path().join("bin").join(name)).collect();
     found.retain(|path| path.exists());

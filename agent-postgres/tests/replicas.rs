@@ -122,7 +122,7 @@ async fn a_question_is_answered_at_another_replica_and_watched_at_the_first() {
     let mut numbers = until(&mut events, |body| matches!(body, EventBody::RunPaused(_))).await;
     let there = two.session("s").unwrap();
     there.answer(Answers::only("Ana")).await.unwrap();
-    assert_eq!(there.wait().await.unwrap(), RunStatus::Completed);
+    assert_eq!(there.wait_status().await.unwrap(), RunStatus::Completed);
     numbers.extend(until(&mut events, |body| matches!(body, EventBody::RunCompleted(_))).await);
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
     assert_eq!(world.effects.load(Ordering::SeqCst), 2, "each effect once");

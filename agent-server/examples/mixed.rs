@@ -15,6 +15,7 @@ use agent_core::{
     tool,
     tool::{ToolContext, ToolError},
 };
+use agent_server::fail_points::reach;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -30,9 +31,11 @@ struct Mixed {
 async fn effect(session: &str, run: u64, name: &str, key: &str) -> std::io::Result<u32> {
     tokio::time::sleep(Duration::from_millis(fastrand::u64(..30))).await;
     let Some(path) = std::env::var_os("EFFECTS") else { return Ok(0) };
+    reach("effect.before");
     let at = WallClock.now_ms();
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
     file.write_all(format!("{session}\t{run}\t{name}\t{key}\t{at}\t{}\n", std::process::id()).as_bytes())?;
+    reach("effect.after");
     tokio::time::sleep(Duration::from_millis(fastrand::u64(..10))).await;
     Ok(1)
 }
@@ -119,21 +122,20 @@ fn graph() -> Result<Graph<Mixed>, Box<dyn std::error::Error>> {
     Ok(Graph::<Mixed>::builder("mixed")
         .node("plan", plan)
         .node("part", part)
-        .subgraph(
+        .node(
             "inner",
-            &inner,
-            |_: &Mixed| Inner::default(),
-            |inner: Inner| Mixed::update().done(inner.done),
+            inner.as_node(|_: &Mixed| Inner::default(), |inner: Inner| Mixed::update().done(inner.done)),
         )
-        .subgraph(
+        .node(
             "lead",
-            &lead,
-            |mixed: &Mixed| {
-                let mut state = AgentState::default();
-                state.messages = [Message::user(mixed.message.as_str())].into_iter().collect();
-                state
-            },
-            |state: AgentState| Mixed::update().done([format!("lead {}", state.answer())]),
+            lead.as_node(
+                |mixed: &Mixed| {
+                    let mut state = AgentState::default();
+                    state.messages = [Message::user(mixed.message.as_str())].into_iter().collect();
+                    state
+                },
+                |state: AgentState| Mixed::update().done([format!("lead {}", state.answer())]),
+            ),
         )
         .node("ask", ask)
         .edge(START, "plan")

@@ -9,8 +9,6 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 
-use crate::hex::hex;
-
 /// Derives ids with a key.
 #[derive(Clone)]
 pub(crate) struct Derived(hmac::Key);
@@ -36,7 +34,7 @@ impl Derived {
             signed.update(&(part.len() as u64).to_be_bytes());
             signed.update(part.as_bytes());
         }
-        hex(&signed.sign().as_ref()[..16])
+        hex::encode(&signed.sign().as_ref()[..16])
     }
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use agent_core::{
     Runtime, Session, SessionError,
     event::{JournalNotice, JournalNoticeKind, Observer},
-    ids::{RunId, SessionId},
+    ids::{RunId, Seq, SessionId},
 };
 use tokio::sync::mpsc;
 
@@ -28,6 +28,8 @@ pub(crate) struct JournalObserver {
 pub(crate) struct RunEnded {
     session: SessionId,
     run: RunId,
+    /// The entry that ended it.
+    seq: Seq,
     status: &'static str,
     graph: Option<Box<str>>,
 }
@@ -57,7 +59,8 @@ impl JournalObserver {
             return;
         }
         let graph = notice.graph.map(Box::from);
-        let ended = RunEnded { session: notice.session.clone(), run: notice.run, status, graph };
+        let (session, run, seq) = (notice.session.clone(), notice.run, notice.seq);
+        let ended = RunEnded { session, run, seq, status, graph };
         if ended_runs.try_send(ended).is_err() {
             tracing::debug!("the queue of ended runs is full; the end is found in the store later");
         }
@@ -116,7 +119,7 @@ pub(crate) async fn serve(
                 delete(&session).await;
             }
         } else {
-            deliveries.ended(&(ended.session, ended.run)).await;
+            deliveries.ended(&(ended.session, ended.run), Some(ended.seq)).await;
         }
     }
 }

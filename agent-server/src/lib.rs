@@ -47,9 +47,12 @@ mod derived;
 mod docs;
 mod ephemeral_session;
 mod error;
+#[cfg(feature = "fail-points")]
+pub mod fail_points;
+#[cfg(not(feature = "fail-points"))]
+mod fail_points;
 mod fanout;
 mod handler;
-mod hex;
 mod http;
 mod journal_observer;
 mod limits;

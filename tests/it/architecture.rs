@@ -49,7 +49,7 @@ const CORE_EXCEPTIONS: &[(&str, &str)] = &[];
 
 /// First-level modules of `agent-server`, lowest first.
 const SERVER: &[&[&str]] = &[
-    &["hex"],
+    &["fail_points"],
     &["spelling"],
     &["error"],
     &["session_title"],

@@ -75,7 +75,7 @@ async fn a_background_agent_outlives_the_turn_and_the_process_that_started_it() 
     second.recover().await.unwrap();
     go.notify_one();
     let background = second.session(started["id"].as_str().unwrap()).unwrap();
-    soon(background.wait()).await.unwrap();
+    soon(background.wait_status()).await.unwrap();
     let session = second.session("s").unwrap();
     let checked = call(&session, &lead, "check_researcher", named.clone()).await;
     assert!(checked.contains("completed") && checked.contains("ten pages"), "{checked}");
@@ -117,7 +117,7 @@ async fn a_start_that_a_crash_repeats_starts_one_run() {
         if session.status().await.is_err() {
             continue;
         }
-        soon(session.wait()).await.unwrap();
+        soon(session.wait_status()).await.unwrap();
         assert_eq!(session.status().await.unwrap().status, RunStatus::Completed, "{appends}");
         let wanted = Recent { limit: 100, ..Recent::default() };
         let all = runtime.recent(wanted).await.unwrap();

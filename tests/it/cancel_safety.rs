@@ -80,7 +80,9 @@ impl Process {
                 Err(error) => panic!("{error}"),
             };
             match (status.status, status.location) {
-                (RunStatus::Running, RunLocation::InMemory) => drop(self.session.wait().await.unwrap()),
+                (RunStatus::Running, RunLocation::InMemory) => {
+                    self.session.wait_status().await.map(drop).unwrap()
+                }
                 // A queued run is stored before it is driven.
                 (RunStatus::Running, _) => {
                     undriven += 1;
@@ -266,7 +268,7 @@ fn calls() -> Vec<(&'static str, Call, Vec<Before>)> {
         ("recover", call!(|p| p.runtime.recover()), vec![PausedElsewhere, QueuedElsewhere]),
         ("status", call!(|p| p.session.status()), all()),
         ("current_run", call!(|p| p.session.current_run()), all()),
-        ("wait", call!(|p| p.session.wait()), all()),
+        ("wait_status", call!(|p| p.session.wait_status()), all()),
         ("state", call!(|p| p.session.state::<Orders>()), all()),
         ("state_and_active_tasks", call!(|p| p.session.state_and_active_tasks()), all()),
         ("history", call!(|p| p.session.history(Seq::ZERO, 100)), all()),

@@ -11,7 +11,7 @@ use std::{
 
 use agent_core::{
     Answers, Context, END, Graph, START,
-    graph::{Dispatch, Route},
+    graph::{AnyNode, Dispatch, IntoNode, Route},
     model::ToolCall,
     tool::{Concurrency, DynamicTool, ToolError, ToolPolicy, ToolRegistry},
 };
@@ -137,19 +137,17 @@ async fn tasks_that_were_answered_at_once_continue_within_the_caps() {
             .edge("ask", END)
             .build()
             .unwrap();
-        let mut builder = Graph::<Trail>::builder("waiting").max_concurrency(graph_cap);
-        builder = if nested {
-            builder.subgraph_with_input(
-                "work",
-                &asking,
+        let node: AnyNode<Trail> = if nested {
+            asking.as_node_with_input(
                 |_: &Trail, _: i64| Trail::default(),
                 |t: Trail| Trail::update().sum(t.sum),
             )
         } else {
-            builder.node("work", async move |_: &Trail, _: i64, cx: &Context| ask(cx).await)
+            (async move |_: &Trail, _: i64, cx: &Context| ask(cx).await).into_node()
         };
-        let graph = builder
-            .concurrency(node_cap)
+        let graph = Graph::<Trail>::builder("waiting")
+            .max_concurrency(graph_cap)
+            .node("work", node.concurrency(node_cap))
             .branch(START, |_: &Trail| Route::sends((0..4_i64).map(|n| Dispatch::new("work", &n))), ["work"])
             .edge("work", END)
             .build()

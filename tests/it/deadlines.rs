@@ -7,6 +7,7 @@ use std::{
 
 use agent_core::{
     Answers, Context, END, Graph, NodeError, RunOptions, RunStatus, START, SessionError,
+    graph::NodeExt,
     run::{Limits, OverrunPolicy},
 };
 use parking_lot::Mutex;
@@ -149,12 +150,15 @@ async fn a_node_that_blocks_its_thread_is_abandoned_at_the_deadline_and_refused_
 async fn a_node_that_comes_back_after_its_timeout_has_failed_although_nothing_could_stop_it() {
     let graph = |limit| {
         Graph::<Trail>::builder("late")
-            .node("late", async |_: &Trail, _: &Context| {
-                // The thread is held, as by a call that does not await.
-                std::thread::sleep(Duration::from_millis(30));
-                Ok(Trail::update().sum(1))
-            })
-            .timeout(limit)
+            .node(
+                "late",
+                (async |_: &Trail, _: &Context| {
+                    // The thread is held, as by a call that does not await.
+                    std::thread::sleep(Duration::from_millis(30));
+                    Ok(Trail::update().sum(1))
+                })
+                .timeout(limit),
+            )
             .edge(START, "late")
             .edge("late", END)
             .build()
@@ -184,11 +188,14 @@ async fn a_result_that_comes_after_the_runs_time_is_not_applied_where_nothing_co
 async fn a_wait_for_a_person_does_not_count_against_a_nodes_timeout() {
     let release = Arc::new(Notify::new());
     let graph = Graph::<Trail>::builder("asks")
-        .node("ask", async |_: &Trail, cx: &Context| {
-            let n: i64 = cx.ask("n?").await?;
-            Ok(Trail::update().sum(n))
-        })
-        .timeout(LIMIT)
+        .node(
+            "ask",
+            (async |_: &Trail, cx: &Context| {
+                let n: i64 = cx.ask("n?").await?;
+                Ok(Trail::update().sum(n))
+            })
+            .timeout(LIMIT),
+        )
         .edge(START, "ask")
         .edge("ask", END)
         .build()

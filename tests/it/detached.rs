@@ -5,6 +5,7 @@ use std::{sync::Arc, task::Poll};
 use agent_core::{
     Context, END, Graph, NodeError, Result, RunStatus, START,
     engine::NodeEnded,
+    graph::NodeExt,
     retry::RetryPolicy,
     task_group::TaskGroup,
     todo::{TodoError, TodoStatus},
@@ -140,28 +141,31 @@ async fn a_question_of_a_task_that_outlives_its_node_is_withdrawn_at_the_nodes_e
 #[tokio::test(start_paused = true)]
 async fn a_step_that_a_failed_try_left_running_is_none_of_the_next_try() {
     let graph = Graph::<Trail>::builder("leaking")
-        .node("leaks", async |_: &Trail, cx: &Context| {
-            let signals = cx.get::<Arc<Signals>>()?;
-            if cx.attempt() > 1 {
-                signals.late.notify_one();
-                signals.working.notified().await;
-                let world = cx.get::<Arc<World>>()?;
-                cx.step("pay", async { Ok::<_, NodeError>(world.happens("second try")) }).await?;
-                return Ok(());
-            }
-            let cx = cx.clone();
-            cx.clone().get::<TaskGroup>()?.spawn(async move {
-                let first = async {
-                    signals.late.notified().await;
-                    Ok::<_, NodeError>(1_u32)
-                };
-                let error = cx.step("pay", first).await.unwrap_err();
-                assert!(error.downcast_ref::<NodeEnded>().is_some(), "{error:?}");
-                signals.working.notify_one();
-            });
-            Err(NodeError::msg("down"))
-        })
-        .retry(RetryPolicy::attempts(2))
+        .node(
+            "leaks",
+            (async |_: &Trail, cx: &Context| {
+                let signals = cx.get::<Arc<Signals>>()?;
+                if cx.attempt() > 1 {
+                    signals.late.notify_one();
+                    signals.working.notified().await;
+                    let world = cx.get::<Arc<World>>()?;
+                    cx.step("pay", async { Ok::<_, NodeError>(world.happens("second try")) }).await?;
+                    return Ok(());
+                }
+                let cx = cx.clone();
+                cx.clone().get::<TaskGroup>()?.spawn(async move {
+                    let first = async {
+                        signals.late.notified().await;
+                        Ok::<_, NodeError>(1_u32)
+                    };
+                    let error = cx.step("pay", first).await.unwrap_err();
+                    assert!(error.downcast_ref::<NodeEnded>().is_some(), "{error:?}");
+                    signals.working.notify_one();
+                });
+                Err(NodeError::msg("down"))
+            })
+            .retry(RetryPolicy::attempts(2)),
+        )
         .edge(START, "leaks")
         .edge("leaks", END)
         .build()

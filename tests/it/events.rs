@@ -129,7 +129,7 @@ async fn events_of_a_subgraph_carry_their_path() {
         .build()
         .unwrap();
     let graph = Graph::<Trail>::builder("outer")
-        .subgraph("sub", &inner, |_: &Trail| Trail::default(), |t: Trail| Trail::update().steps(t.steps))
+        .node("sub", inner.as_node(|_: &Trail| Trail::default(), |t: Trail| Trail::update().steps(t.steps)))
         .edge(START, "sub")
         .edge("sub", END)
         .build()

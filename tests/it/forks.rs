@@ -1,6 +1,12 @@
 //! What a fork reports about the run that it copies: time used, todos, open questions.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use agent_core::{
     Context, END, Graph, Result, RunStatus, Runtime, START, Session, SessionId,
@@ -104,12 +110,12 @@ async fn a_fork_from_the_middle_of_a_run_is_stopped_with_its_todos_cancelled() {
 
 /// The process dies when a session was copied.
 #[derive(Debug, Default)]
-struct DiesAfterCopy(std::sync::atomic::AtomicBool);
+struct DiesAfterCopy(AtomicBool);
 
 impl StoreHook for DiesAfterCopy {
     async fn before(&self, call: StoreCall) -> std::result::Result<(), StoreError> {
         match call {
-            StoreCall::Append if self.0.load(std::sync::atomic::Ordering::SeqCst) => {
+            StoreCall::Append if self.0.load(Ordering::SeqCst) => {
                 Err(StoreError::Damaged { reason: "the process is dead".into() })
             }
             _ => Ok(()),
@@ -117,7 +123,7 @@ impl StoreHook for DiesAfterCopy {
     }
 
     async fn after(&self, call: StoreCall) -> std::result::Result<(), StoreError> {
-        self.0.fetch_or(call == StoreCall::Copy, std::sync::atomic::Ordering::SeqCst);
+        self.0.fetch_or(call == StoreCall::Copy, Ordering::SeqCst);
         Ok(())
     }
 
@@ -147,4 +153,54 @@ async fn a_fork_that_was_interrupted_is_deleted_by_the_next_process() {
     let recovered = next.recover().await.unwrap();
     assert!(!recovered.resumed.contains(&fork), "a run must not continue in two sessions: {recovered:?}");
     assert_eq!(journal.head(&fork).await.unwrap(), None);
+}
+
+/// Counts what is read of journals.
+#[derive(Debug, Default)]
+struct CountsReads(AtomicU32);
+
+impl StoreHook for CountsReads {
+    async fn before(&self, call: StoreCall) -> std::result::Result<(), StoreError> {
+        self.0.fetch_add(u32::from(matches!(call, StoreCall::Read | StoreCall::Snapshot)), Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_completed_run_is_read_from_memory_and_equals_what_the_journal_has() {
+    let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+    let desk = Arc::new(Desk { clock: Arc::clone(&clock), waits: Notify::new() });
+    let journal = journal();
+    let store = Arc::new(HookedStore::new(journal.clone(), CountsReads::default()));
+    let graph = graph();
+    let runtime = |store: Arc<dyn JournalStore>| {
+        let builder = Runtime::builder().journal(store).clock(clock.clone()).graph(&graph);
+        builder.provide(Arc::clone(&desk)).build()
+    };
+    let here = runtime(store.clone());
+    let session = here.session("s").unwrap();
+    for round in 1..=2 {
+        let mut events = session.run(&graph, Trail::update()).stream().await.unwrap();
+        let before = store.0.load(Ordering::SeqCst);
+        let mut views = Vec::new();
+        // Readers do not wait for the caller: the run may still be releasing the session.
+        while let Some(event) = events.next().await {
+            let event = event.unwrap();
+            if matches!(event.body, EventBody::RunCompleted(_)) {
+                views.push(session.checkpoint(event.seq.unwrap()).await.unwrap());
+                views.push(session.checkpoint(event.seq.unwrap()).await.unwrap());
+            }
+        }
+        assert_eq!(store.0.load(Ordering::SeqCst), before, "round {round}: the journal was read");
+        let view = views.pop().unwrap();
+        let read = runtime(journal.clone()).session("s").unwrap().checkpoint(view.status.last).await.unwrap();
+        assert_eq!(view.state, read.state);
+        assert_eq!(view.state["sum"], round);
+        assert_eq!(format!("{:?}", view.status), format!("{:?}", read.status));
+        assert_eq!(view.status.todos[0].status, TodoStatus::Completed);
+    }
+    // Once a later run has begun, the journal has the end of the earlier one.
+    let ends = session.history(Seq::ZERO, 100).await.unwrap();
+    let first = session.checkpoint(ends[1].seq).await.unwrap();
+    assert_eq!(first.state["sum"], 1);
 }

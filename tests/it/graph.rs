@@ -103,7 +103,7 @@ async fn a_subgraph_runs_in_its_own_state() {
         .build()
         .unwrap();
     let graph = Graph::<Trail>::builder("outer")
-        .subgraph("sub", &inner, |_: &Trail| Trail::default(), |t: Trail| Trail::update().steps(t.steps))
+        .node("sub", inner.as_node(|_: &Trail| Trail::default(), |t: Trail| Trail::update().steps(t.steps)))
         .node("after", step)
         .edge(START, "sub")
         .edge("sub", "after")

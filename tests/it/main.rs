@@ -25,6 +25,7 @@ mod parent_goto;
 mod partial;
 mod pauses;
 mod prose;
+mod public_surface;
 mod questions;
 mod queue;
 mod quorums;

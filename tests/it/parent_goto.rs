@@ -34,11 +34,9 @@ fn inner() -> Graph<Trail> {
 
 fn outer() -> Graph<Trail> {
     Graph::<Trail>::builder("outer")
-        .subgraph(
+        .node(
             "inner",
-            &inner(),
-            |_: &Trail| Trail::default(),
-            |inner: Trail| Trail::update().steps(inner.steps),
+            inner().as_node(|_: &Trail| Trail::default(), |inner: Trail| Trail::update().steps(inner.steps)),
         )
         .node("beside", step)
         .node("always", step)
@@ -96,7 +94,7 @@ async fn the_selected_targets_are_kept_wherever_the_process_dies() {
             (_, status) => {
                 status.unwrap();
                 runtime.recover().await.unwrap();
-                soon(session.wait()).await.unwrap();
+                soon(session.wait_status()).await.unwrap();
             }
         }
         let state = session.state::<Trail>().await.unwrap();
@@ -118,7 +116,7 @@ fn picks(target: &'static str) -> Graph<Trail> {
 async fn a_target_that_is_not_declared_or_has_no_parent_fails_the_run_by_name() {
     let around = |inner: &Graph<Trail>| {
         Graph::<Trail>::builder("around")
-            .subgraph("inner", inner, |_: &Trail| Trail::default(), |_: Trail| ())
+            .node("inner", inner.as_node(|_: &Trail| Trail::default(), |_: Trail| ()))
             .node("known", step)
             .node("secret", step)
             .path([START, "inner"])
@@ -147,7 +145,7 @@ async fn a_target_that_is_not_declared_or_has_no_parent_fails_the_run_by_name() 
 fn targets_in_the_parent_are_checked_when_it_is_built_and_belong_to_the_graph() {
     let inner = picks("known");
     let without = Graph::<Trail>::builder("outer")
-        .subgraph("inner", &inner, |_: &Trail| Trail::default(), |_: Trail| ())
+        .node("inner", inner.as_node(|_: &Trail| Trail::default(), |_: Trail| ()))
         .node("knwon", step)
         .path([START, "inner", "knwon", END])
         .build()
@@ -158,7 +156,7 @@ fn targets_in_the_parent_are_checked_when_it_is_built_and_belong_to_the_graph() 
     assert_eq!((name.as_str(), nearest.as_deref()), ("known", Some("knwon")));
     assert_eq!(used_in, "`declare_parent_targets` of `pick` in subgraph `inner`");
     let with_input = Graph::<Trail>::builder("outer")
-        .subgraph("inner", &inner, |_: &Trail| Trail::default(), |_: Trail| ())
+        .node("inner", inner.as_node(|_: &Trail| Trail::default(), |_: Trail| ()))
         .node("known", async |_: &Trail, _: u32, _: &Context| Ok(()))
         .edge(START, "inner")
         .edge("known", END)
@@ -204,11 +202,12 @@ async fn a_subgraph_may_select_the_end_of_the_parent() {
         .build()
         .unwrap();
     let graph = Graph::<Trail>::builder("outer")
-        .subgraph(
+        .node(
             "inner",
-            &inner,
-            |_: &Trail| Trail::default(),
-            |inner: Trail| -> TrailUpdate { Trail::update().steps(inner.steps) },
+            inner.as_node(
+                |_: &Trail| Trail::default(),
+                |inner: Trail| -> TrailUpdate { Trail::update().steps(inner.steps) },
+            ),
         )
         .edge(START, "inner")
         .build()

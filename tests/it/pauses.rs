@@ -80,7 +80,7 @@ async fn a_run_with_a_start_time_does_nothing_before_it_and_everything_after_a_r
         };
         let mut events = session.subscribe(Some(Seq::ZERO));
         while !matches!(within_an_hour(events.next()).await.unwrap().body, EventBody::RunCompleted(_)) {}
-        assert_eq!(session.wait().await.unwrap(), RunStatus::Completed);
+        assert_eq!(session.wait_status().await.unwrap(), RunStatus::Completed);
         assert_eq!(world.times("first"), before + 1);
     }
 }

@@ -136,7 +136,7 @@ async fn an_acknowledged_queued_run_is_begun_whenever_the_process_dies() {
         }
         gate.0.notify_one();
         if acknowledged > 0 {
-            let _status = session.wait().await;
+            let _status = session.wait_status().await;
         }
         let completed = !dying.is_dead();
         dying.kill();
@@ -151,7 +151,7 @@ async fn an_acknowledged_queued_run_is_begun_whenever_the_process_dies() {
         }
         let steps = tokio::time::timeout(std::time::Duration::from_secs(5), async {
             loop {
-                session.wait().await.unwrap();
+                session.wait_status().await.unwrap();
                 let steps = session.state::<Trail>().await.unwrap().steps;
                 if steps.len() >= acknowledged {
                     return steps;
@@ -185,7 +185,7 @@ async fn a_fork_does_not_run_what_is_queued_in_its_source() {
     second.outcome::<Trail>().await.unwrap();
     gate.0.notify_one();
     fork.resume().await.unwrap().outcome::<Trail>().await.unwrap();
-    assert_eq!(fork.wait().await.unwrap(), RunStatus::Completed);
+    assert_eq!(fork.wait_status().await.unwrap(), RunStatus::Completed);
     assert_eq!(fork.state::<Trail>().await.unwrap().steps, ["run 1"]);
     assert_eq!(session.state::<Trail>().await.unwrap().steps, ["run 1", "run 2"]);
 }

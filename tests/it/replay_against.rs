@@ -84,11 +84,9 @@ fn shop(version: Version) -> Graph<Shop> {
     let mut graph = Graph::<Shop>::builder("shop")
         .node("split", split)
         .node("part", part)
-        .subgraph(
+        .node(
             "inner",
-            &inner,
-            |_: &Shop| Inner::default(),
-            |inner: Inner| Shop::update().lines([inner.text]),
+            inner.as_node(|_: &Shop| Inner::default(), |inner: Inner| Shop::update().lines([inner.text])),
         )
         .node("ask", ask)
         .edge(START, "split")
@@ -128,7 +126,7 @@ async fn recorded() -> Arc<InMemoryJournal> {
     for name in ["Ana", "Bo"] {
         session.run(&shop(Version::Recorded), Shop::update()).await.unwrap();
         session.answer(Answers::only(name)).await.unwrap();
-        assert_eq!(session.wait().await.unwrap(), RunStatus::Completed);
+        assert_eq!(session.wait_status().await.unwrap(), RunStatus::Completed);
     }
     assert_eq!(outside.0.load(Ordering::SeqCst), 10, "five effects in each run");
     journal

@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use agent_core::{
-    Answers, Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START, retry::RetryPolicy,
-    run::Limits,
+    Answers, Context, END, Graph, NodeError, Result, RunOptions, RunStatus, START, graph::NodeExt,
+    retry::RetryPolicy, run::Limits,
 };
 use tests::{journal, on};
 
@@ -40,14 +40,17 @@ async fn a_run_that_came_to_its_limit_goes_on_with_a_raised_one() {
 async fn a_resume_of_a_failed_run_has_all_its_tries_again() {
     let tries = Arc::new(AtomicU32::new(0));
     let graph = Graph::<Trail>::builder("tries")
-        .node("flaky", async |_: &Trail, cx: &Context| {
-            // Fails five times: three times before the resume, twice after it.
-            if cx.get::<Arc<AtomicU32>>()?.fetch_add(1, Ordering::SeqCst) < 5 {
-                return Err(NodeError::msg("not yet"));
-            }
-            Result::Ok(Trail::update().steps([format!("try {}", cx.attempt())]))
-        })
-        .retry(RetryPolicy::attempts(3))
+        .node(
+            "flaky",
+            (async |_: &Trail, cx: &Context| {
+                // Fails five times: three times before the resume, twice after it.
+                if cx.get::<Arc<AtomicU32>>()?.fetch_add(1, Ordering::SeqCst) < 5 {
+                    return Err(NodeError::msg("not yet"));
+                }
+                Result::Ok(Trail::update().steps([format!("try {}", cx.attempt())]))
+            })
+            .retry(RetryPolicy::attempts(3)),
+        )
         .edge(START, "flaky")
         .edge("flaky", END)
         .build()

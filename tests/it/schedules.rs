@@ -74,7 +74,7 @@ async fn a_schedule_starts_one_run_each_time_and_is_listed_and_deleted() {
     assert_eq!((last.due, last.session.as_str(), last.error), (3 * MINUTE, "r-19700101T000300Z", None));
     assert_eq!(world.all().values().copied().collect::<Vec<_>>(), [1, 1, 1]);
     let session = runtime.session("r-19700101T000100Z").unwrap();
-    session.wait().await.unwrap();
+    session.wait_status().await.unwrap();
     let labels = session.status().await.unwrap().labels;
     assert_eq!(labels.get("scheduled_by").map(String::as_str), Some("r"));
     assert_eq!(labels.get("owner").map(String::as_str), Some("ana"));
@@ -170,7 +170,7 @@ async fn a_schedule_of_one_time_ends_and_invalid_ones_are_refused() {
     schedules.create("once", Timing::at(MINUTE), run()).await.unwrap();
     clock.set(MINUTE);
     fired(&runtime, "once", 1).await;
-    runtime.session("schedule-once").unwrap().wait().await.unwrap();
+    runtime.session("schedule-once").unwrap().wait_status().await.unwrap();
     let info = schedules.get("once").await.unwrap();
     assert_eq!((info.status, info.next, info.fired), (RunStatus::Completed, None, 1));
 

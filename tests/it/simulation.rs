@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, panic::catch_unwind, time::Duration};
 use agent_core::{
     Agent, AgentState, Answers, Context, END, Graph, NodeError, Question, Runtime, START, Session,
     SessionError, State,
+    interrupt::AskError,
     journal::StoreError,
     model::testing::{Scripted, Turn},
     testing::{SimulatedProcess, Simulation},
@@ -93,7 +94,7 @@ async fn drive(
         } else if let Some(open) = status.questions.first() {
             drop(session.answer(Answers::to(open.id.clone(), "yes")).await?);
         }
-        session.wait().await?;
+        session.wait_status().await?;
     }
 }
 
@@ -130,8 +131,69 @@ fn an_order_is_carried_out_once_whatever_crashes_and_fails() {
         report.store_errors
     );
     // Steps in flight at a crash run again; recorded ones do not.
-    let repeated = report.results.iter().filter(|(_, (_, all))| all.values().any(|count| *count > 1)).count();
+    let repeated =
+        report.results.iter().filter(|result| result.value.1.values().any(|count| *count > 1)).count();
     assert!(repeated > 0 && repeated < 4_000, "{repeated}");
+}
+
+/// An order that waits for an hour, and for at most two days for an answer.
+async fn reminder_to_its_end(
+    life: SimulatedProcess,
+) -> Result<(Vec<String>, BTreeMap<String, u32>), Failure> {
+    let (before, after) = (life.clone(), life.clone());
+    let graph = Graph::<Order>::builder("reminder")
+        .node("wait", async move |_: &Order, cx: &Context| {
+            effect(&before, cx, "before").await?;
+            cx.sleep(Duration::from_secs(3_600)).await?;
+            Ok(Order::update().log(["waited".to_owned()]))
+        })
+        .node("ask", async move |_: &Order, cx: &Context| {
+            let deadline = Duration::from_secs(2 * 86_400);
+            let question = Question::choose("Ship it?", ["yes", "no"]).deadline(deadline);
+            let answer = match cx.ask::<String>(question).await {
+                Err(error) if matches!(error.downcast_ref(), Some(AskError::Expired { .. })) => "no answer",
+                Err(error) => return Err(error),
+                Ok(_) => "an answer",
+            };
+            effect(&after, cx, "after").await?;
+            Ok(Order::update().log([answer.to_owned()]))
+        })
+        .path([START, "wait", "ask", END])
+        .build()?;
+    let runtime = life.runtime().graph(&graph).build();
+    let session = runtime.session("order-1")?;
+    let found = match session.status().await {
+        Err(SessionError::NotFound { .. } | SessionError::Store(StoreError::NotFound { .. })) => false,
+        Err(error) => return Err(error.into()),
+        Ok(_) => true,
+    };
+    if found {
+        drop(runtime.recover().await?);
+    } else {
+        drop(session.run(&graph, Order::update()).start().await?);
+    }
+    // No answer comes: the timer and the deadline end the waits.
+    loop {
+        match session.status().await?.status {
+            agent_core::RunStatus::Completed => break,
+            status if status.is_busy() => tokio::time::sleep(Duration::from_secs(4 * 3_600)).await,
+            _ => drop(session.resume().await?),
+        }
+    }
+    let state: Order = session.state().await?;
+    Ok((state.log, life.effects().all()))
+}
+
+#[test]
+fn timers_and_deadlines_end_once_whatever_the_clock_shows() {
+    let report =
+        Simulation::new().seeds(0..500).longest_jump(Duration::from_secs(86_400)).run(reminder_to_its_end);
+    assert!(report.crashes > 250, "{}", report.crashes);
+    for result in &report.results {
+        let (seed, (log, effects)) = (result.seed, &result.value);
+        assert_eq!(*log, ["waited", "no answer"], "seed {seed}");
+        assert_eq!(effects.len(), 2, "seed {seed}: {effects:?}");
+    }
 }
 
 /// An agent with a tool that may be called once only.
@@ -164,7 +226,7 @@ async fn agent_to_its_end(life: SimulatedProcess) -> Result<u32, Failure> {
 #[test]
 fn an_agent_ends_with_an_answer_whatever_crashes_and_fails() {
     let report = Simulation::new().seeds(0..1_500).run(agent_to_its_end);
-    assert!(report.results.iter().all(|(_, mails)| *mails >= 1));
+    assert!(report.results.iter().all(|result| result.value >= 1));
     assert!(report.model_errors > 50, "{}", report.model_errors);
 }
 
@@ -176,9 +238,7 @@ fn a_seed_leads_to_the_same_run() {
         (one.processes, one.crashes, one.store_errors),
         (other.processes, other.crashes, other.store_errors)
     );
-    for ((seed, one), (_, other)) in one.results.iter().zip(&other.results) {
-        assert_eq!(one, other, "seed {seed}");
-    }
+    assert_eq!(one.results, other.results);
 }
 
 #[test]

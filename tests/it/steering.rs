@@ -187,7 +187,7 @@ async fn a_caller_of_steer_that_leaves_at_any_await_point_sends_the_message_once
             if !in_memory {
                 soon(runtime.recover()).await.unwrap();
             }
-            assert_eq!(soon(session.wait()).await.unwrap(), RunStatus::Completed);
+            assert_eq!(soon(session.wait_status()).await.unwrap(), RunStatus::Completed);
             let state: AgentState = session.state().await.unwrap();
             let found = lines(&state).iter().filter(|line| *line == "User: shorter").count();
             assert!(found <= 1 && (!completed || found == 1), "{polls}: {:?}", lines(&state));

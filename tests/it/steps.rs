@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use agent_core::{
     Answers, Context, END, Graph, NodeError, Question, Result, Runtime, START, Session, State,
+    graph::NodeExt,
     ids::{Seq, SessionId},
     journal::{Append, InMemoryJournal, JournalStore, OwnerId, Record},
     model::{
@@ -152,23 +153,26 @@ async fn a_step_whose_record_is_not_stored_yet_is_not_done_again() {
     let store = Dying::never(&inner);
     let held: Arc<Mutex<Option<tokio::sync::OwnedMutexGuard<()>>>> = Arc::default();
     let graph = Graph::<Notes>::builder("slow")
-        .node("pay", async |_: &Notes, cx: &Context| {
-            let held = cx.get::<Arc<Mutex<Option<tokio::sync::OwnedMutexGuard<()>>>>>()?;
-            if cx.attempt() == 3 {
-                held.lock().take();
-            }
-            let pay = async {
-                let paid = cx.get::<Arc<World>>()?.happens("paid");
-                // From here on the store is slow.
-                let guard = cx.get::<Arc<HookedStore<Dying>>>()?.hold().await;
-                *held.lock() = Some(guard);
-                Ok::<_, NodeError>(paid)
-            };
-            let paid: u32 = cx.step("pay", pay).await?;
-            Ok(Notes::update().said([json!([paid, cx.attempt()])]))
-        })
-        .timeout(Duration::from_secs(1))
-        .retry(RetryPolicy::attempts(3))
+        .node(
+            "pay",
+            (async |_: &Notes, cx: &Context| {
+                let held = cx.get::<Arc<Mutex<Option<tokio::sync::OwnedMutexGuard<()>>>>>()?;
+                if cx.attempt() == 3 {
+                    held.lock().take();
+                }
+                let pay = async {
+                    let paid = cx.get::<Arc<World>>()?.happens("paid");
+                    // From here on the store is slow.
+                    let guard = cx.get::<Arc<HookedStore<Dying>>>()?.hold().await;
+                    *held.lock() = Some(guard);
+                    Ok::<_, NodeError>(paid)
+                };
+                let paid: u32 = cx.step("pay", pay).await?;
+                Ok(Notes::update().said([json!([paid, cx.attempt()])]))
+            })
+            .timeout(Duration::from_secs(1))
+            .retry(RetryPolicy::attempts(3)),
+        )
         .edge(START, "pay")
         .edge("pay", END)
         .build()
@@ -334,11 +338,18 @@ async fn two_questions_under_one_key_are_refused_and_not_answered_alike() {
 #[tokio::test(start_paused = true)]
 async fn a_try_after_a_failed_one_may_ask_something_else() {
     let graph = Graph::<Notes>::builder("again")
-        .node("ask", async |_: &Notes, cx: &Context| {
-            let said: Value = cx.ask(format!("Try {}?", cx.attempt())).await?;
-            if cx.attempt() == 1 { Err(NodeError::msg("not yet")) } else { Ok(Notes::update().said([said])) }
-        })
-        .retry(RetryPolicy::attempts(2))
+        .node(
+            "ask",
+            (async |_: &Notes, cx: &Context| {
+                let said: Value = cx.ask(format!("Try {}?", cx.attempt())).await?;
+                if cx.attempt() == 1 {
+                    Err(NodeError::msg("not yet"))
+                } else {
+                    Ok(Notes::update().said([said]))
+                }
+            })
+            .retry(RetryPolicy::attempts(2)),
+        )
         .edge(START, "ask")
         .edge("ask", END)
         .build()

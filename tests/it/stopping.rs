@@ -9,8 +9,10 @@ use std::{
 };
 
 use agent_core::{
-    Answers, Context, END, Graph, NodeError, Result, RunStatus, START, Session, graph::GraphBuilder,
-    retry::RetryPolicy, session::RuntimeBuilder,
+    Answers, Context, END, Graph, NodeError, Result, RunStatus, START, Session,
+    graph::{GraphBuilder, NodeExt},
+    retry::RetryPolicy,
+    session::RuntimeBuilder,
 };
 use tests::{journal, on, soon};
 use tokio::{
@@ -82,11 +84,9 @@ fn side_by_side(builder: GraphBuilder<Trail>, nodes: &[&str]) -> Graph<Trail> {
 }
 
 fn within(name: &str, inner: &Graph<Trail>) -> Graph<Trail> {
-    let builder = Graph::<Trail>::builder(name).subgraph(
+    let builder = Graph::<Trail>::builder(name).node(
         "sub",
-        inner,
-        |_: &Trail| Trail::default(),
-        |trail: Trail| Trail::update().steps(trail.steps),
+        inner.as_node(|_: &Trail| Trail::default(), |trail: Trail| Trail::update().steps(trail.steps)),
     );
     side_by_side(builder, &["sub"])
 }
@@ -98,12 +98,9 @@ fn shapes() -> Vec<Graph<Trail>> {
         side_by_side(builder, &["works", "listens"])
     };
     let alone = |name: &str| side_by_side(Graph::<Trail>::builder(name).node("works", works), &["works"]);
-    let beside = Graph::<Trail>::builder("beside").node("listens", listens).subgraph(
-        "sub",
-        &within("deep", &alone("alone")),
-        |_: &Trail| Trail::default(),
-        |_: Trail| (),
-    );
+    let beside = Graph::<Trail>::builder("beside")
+        .node("listens", listens)
+        .node("sub", within("deep", &alone("alone")).as_node(|_: &Trail| Trail::default(), |_: Trail| ()));
     vec![
         pair("pair"),
         within("subgraph", &pair("pair")),
@@ -224,7 +221,7 @@ async fn a_task_between_two_tries_does_not_hold_up_a_stop() {
     };
     let retry = RetryPolicy::attempts(9).first_wait(Duration::from_secs(1_800));
     let builder =
-        Graph::<Trail>::builder("trying").node("fails", fails).retry(retry).node("listens", listens);
+        Graph::<Trail>::builder("trying").node("fails", fails.retry(retry)).node("listens", listens);
     let graph = side_by_side(builder, &["fails", "listens"]);
     let session = set_up(&stage).build().session("s").unwrap();
     begin(&session, &graph, &stage, 2).await;

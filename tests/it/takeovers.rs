@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use agent_core::{
-    Context, END, Graph, NodeError, Runtime, START, State, ids::Seq, journal::InMemoryJournal,
-    retry::RetryPolicy, run::RunStatus, testing::HookedStore,
+    Context, END, Graph, NodeError, Runtime, START, State, graph::NodeExt, ids::Seq,
+    journal::InMemoryJournal, retry::RetryPolicy, run::RunStatus, testing::HookedStore,
 };
 use serde::{Deserialize, Serialize};
 use tests::{Dying, World, journal, kinds, on, within_an_hour};
@@ -51,7 +51,10 @@ fn deadly(steps: Option<u32>) -> Graph<Count> {
         .unwrap();
     Graph::<Count>::builder("deadly")
         .node("before", async |_: &Count, _: &Context| Ok(Count::update().n(10u64)))
-        .subgraph("nested", &inner, |_: &Count| Count::default(), |inner: Count| Count::update().n(inner.n))
+        .node(
+            "nested",
+            inner.as_node(|_: &Count| Count::default(), |inner: Count| Count::update().n(inner.n)),
+        )
         .edge(START, "before")
         .edge("before", "nested")
         .edge("nested", END)
@@ -93,7 +96,7 @@ async fn a_run_that_ends_one_process_after_another_fails_and_names_its_task() {
     let runtime = process(&journal, &world, &graph);
     let recovered = runtime.recover().await.unwrap();
     assert_eq!((recovered.resumed.len(), recovered.failed.len()), (0, 1), "{recovered:?}");
-    assert_eq!(recovered.failed[0].1.code().name(), "crash_loop");
+    assert_eq!(recovered.failed[0].error.code().name(), "crash_loop");
     assert_eq!(world.times("bomb"), 4, "it is not begun again");
     let session = runtime.session("s").unwrap();
     let status = session.status().await.unwrap();
@@ -161,11 +164,14 @@ async fn processes_that_shut_down_are_not_counted_as_dead() {
 #[tokio::test(start_paused = true)]
 async fn a_task_whose_tries_are_used_up_is_not_tried_again_by_the_next_process() {
     let graph = Graph::<Count>::builder("failing")
-        .node("failing", async |_: &Count, cx: &Context| -> agent_core::Result<()> {
-            cx.get::<Arc<World>>()?.happens("try");
-            Err(NodeError::msg("out of luck"))
-        })
-        .retry(RetryPolicy::attempts(2).first_wait(Duration::ZERO))
+        .node(
+            "failing",
+            (async |_: &Count, cx: &Context| -> agent_core::Result<()> {
+                cx.get::<Arc<World>>()?.happens("try");
+                Err(NodeError::msg("out of luck"))
+            })
+            .retry(RetryPolicy::attempts(2).first_wait(Duration::ZERO)),
+        )
         .edge(START, "failing")
         .edge("failing", END)
         .build()

@@ -50,11 +50,11 @@ fn calls() -> impl Iterator<Item = ToolCall> {
 }
 
 fn one(node: impl IntoNode<Trail, agent_core::graph::ByFn>, timeout: Option<Duration>) -> Graph<Trail> {
-    let mut graph = Graph::<Trail>::builder("calls").node("call", node);
+    let mut node = node.into_node();
     if let Some(timeout) = timeout {
-        graph = graph.timeout(timeout);
+        node = node.timeout(timeout);
     }
-    graph.edge(START, "call").edge("call", END).build().unwrap()
+    Graph::<Trail>::builder("calls").node("call", node).edge(START, "call").edge("call", END).build().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

@@ -42,9 +42,9 @@ async fn a_fields_causes_are_the_input_the_task_with_what_it_was_told_and_an_edi
     assert_eq!(kinds, wanted);
     let node = &causes[1];
     assert!(node.by.as_deref().unwrap().starts_with("ask#"), "{node:?}");
-    let from: Vec<&str> = node.from.iter().map(|(_, what)| what.as_str()).collect();
+    let from: Vec<&str> = node.from.iter().map(|source| source.description.as_str()).collect();
     assert!(from[0].contains("`base`") && from[1].contains("by ana"), "{from:?}");
-    assert!(node.from.iter().all(|(seq, _)| *seq < node.seq), "{node:?}");
+    assert!(node.from.iter().all(|source| source.seq < node.seq), "{node:?}");
 
     // The question by its key and by its id, the step by its key.
     let asked = session.provenance("more").await.unwrap();

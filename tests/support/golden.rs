@@ -252,11 +252,12 @@ fn inside() -> Graph<Ledger> {
                 if n == 2 { cx.ask(Question::new("How much is part 2?").key("price")).await? } else { 0 };
             Ok(Ledger::update().steps([format!("part {n}")]).sum(n * 10 + more))
         })
-        .subgraph(
+        .node(
             "contract",
-            &inner,
-            |state: &Ledger| Ledger { sum: state.sum + 7, ..Ledger::default() },
-            |inner: Ledger| Ledger::update().steps(inner.steps).sum(inner.sum),
+            inner.as_node(
+                |state: &Ledger| Ledger { sum: state.sum + 7, ..Ledger::default() },
+                |inner: Ledger| Ledger::update().steps(inner.steps).sum(inner.sum),
+            ),
         )
         .node("close", plain)
         .edge(START, "split")

@@ -139,11 +139,12 @@ pub fn outward() -> Graph<Ledger> {
         .build()
         .expect("the graph is legal");
     Graph::<Ledger>::builder("outward")
-        .subgraph(
+        .node(
             "inner",
-            &inner,
-            |_: &Ledger| Ledger::default(),
-            |inner: Ledger| Ledger::update().steps(inner.steps).sum(inner.sum),
+            inner.as_node(
+                |_: &Ledger| Ledger::default(),
+                |inner: Ledger| Ledger::update().steps(inner.steps).sum(inner.sum),
+            ),
         )
         .node("outside", ask)
         .node("chosen", plain)
@@ -248,7 +249,7 @@ pub async fn play_v2(name: &str, runtime: &Runtime, session: &Session) {
             let answer = outcome.state().expect("it completes").answer();
             let id = answer.split('"').find(|part| part.starts_with("porter-")).expect("it has an id");
             let porter = runtime.session(id).expect("the id is legal");
-            porter.wait().await.expect("it pauses");
+            porter.wait_status().await.expect("it pauses");
         }
         "outward" => {
             let outcome = session.run(&outward(), update()).await.expect("it pauses");

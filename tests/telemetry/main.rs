@@ -9,6 +9,7 @@ use std::{
 
 use agent_core::{
     Agent, AgentState, Context, END, Graph, NodeError, Result, RunStatus, Runtime, START, State,
+    graph::NodeExt,
     model::{
         Model, ModelError, ModelErrorKind, ModelRequest, Usage,
         testing::{Scripted, Turn},
@@ -322,11 +323,14 @@ async fn what_fails_says_its_code_and_not_its_words() {
         || ModelError::new(ModelErrorKind::Overloaded { retry_after: None }).with_detail("secret-detail");
     let model = Scripted::new([Turn::error(busy()), Turn::text("now").then_error(0, busy())]);
     let graph = Graph::<Trail>::builder("fails")
-        .node("try", async |_: &Trail, cx: &Context| -> Result<()> {
-            cx.model()?.complete("x").await?;
-            Err(NodeError::msg("secret-words"))
-        })
-        .retry(RetryPolicy::attempts(2))
+        .node(
+            "try",
+            (async |_: &Trail, cx: &Context| -> Result<()> {
+                cx.model()?.complete("x").await?;
+                Err(NodeError::msg("secret-words"))
+            })
+            .retry(RetryPolicy::attempts(2)),
+        )
         .edge(START, "try")
         .edge("try", END)
         .build()
@@ -404,12 +408,8 @@ fn tasks_on_other_threads_and_in_subgraphs_know_whose_they_are() {
         .edge("y", END)
         .build()
         .unwrap();
-    let mut builder = Graph::<Trail>::builder("outer").subgraph(
-        "sub",
-        &inner,
-        |_: &Trail| Trail::default(),
-        |_| Trail::update(),
-    );
+    let mut builder = Graph::<Trail>::builder("outer")
+        .node("sub", inner.as_node(|_: &Trail| Trail::default(), |_| Trail::update()));
     builder = builder.edge(START, "sub").edge("sub", END);
     for number in 0..20 {
         let name = format!("n{number}");

@@ -10,7 +10,7 @@ use super::{
     nodes::{Core, Failed, FinishNode, ModelNode, OutputNode, ReviewNode, SubInput, ToolsNode},
 };
 use crate::{
-    graph::{END, Graph, GraphBuilder, START},
+    graph::{AnyNode, END, Graph, IntoNode, START},
     model::{Message, Role},
 };
 
@@ -22,7 +22,7 @@ pub(super) fn assemble(
     contained: bool,
 ) -> Result<Graph<AgentState>, AgentError> {
     let end = if contained { "finish" } else { END };
-    let handled = |graph: GraphBuilder<AgentState>| if contained { graph.on_error("failed") } else { graph };
+    let handled = |node: AnyNode<AgentState>| if contained { node.on_error("failed") } else { node };
     // Two supersteps a turn, three with sub-agents or a review, and some around.
     let supersteps = u64::from(core.max_turns) * 3 + 16;
     let mut graph = Graph::<AgentState>::builder(name)
@@ -31,18 +31,17 @@ pub(super) fn assemble(
             let core = Arc::clone(&core);
             move |state, tasks| close_turn(&core, state, tasks)
         })
-        .node("model", ModelNode(Arc::clone(&core)))
+        .node("model", handled(ModelNode(Arc::clone(&core)).into_node()))
+        .node("tools", handled(ToolsNode(Arc::clone(&core)).into_node()))
         .edge(START, "model");
-    graph = handled(graph).node("tools", ToolsNode(Arc::clone(&core)));
-    graph = handled(graph);
     let mut targets = vec!["tools", "model"];
     let mut after_review = vec!["model"];
     if core.reviewer.is_some() {
-        graph = handled(graph.node("review", ReviewNode(Arc::clone(&core))));
+        graph = graph.node("review", handled(ReviewNode(Arc::clone(&core)).into_node()));
         targets.push("review");
     }
     if core.output.is_some() {
-        graph = handled(graph.node("output", OutputNode(Arc::clone(&core)))).edge("output", end);
+        graph = graph.node("output", handled(OutputNode(Arc::clone(&core)).into_node())).edge("output", end);
         after_review.push("output");
     } else {
         after_review.push(end);
@@ -80,7 +79,7 @@ pub(super) fn assemble(
         let targets = subs.iter().map(|(name, _)| name.clone()).chain(["model".to_owned()]);
         graph = graph.declare_targets("tools", targets.collect::<Vec<_>>());
         for (node, sub) in &subs {
-            graph = graph.subgraph_with_input(node, sub, begin_sub, end_sub).edge(node, "model");
+            graph = graph.node(node, sub.as_node_with_input(begin_sub, end_sub)).edge(node, "model");
         }
     }
     if contained {

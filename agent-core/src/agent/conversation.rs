@@ -310,8 +310,17 @@ impl Summary {
     }
 }
 
-/// Returns the messages that no longer fit and have to be summarized, starting with the earlier summary, and the id
-/// of the last of them.
+/// Messages that no longer fit and have to be summarized; see [`overflow`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Overflow {
+    /// The messages, starting with the earlier summary.
+    pub messages: Messages,
+    /// The id of the last of them.
+    pub upto: String,
+}
+
+/// Returns the messages that no longer fit and have to be summarized.
 ///
 /// # Examples
 ///
@@ -319,16 +328,12 @@ impl Summary {
 /// # use agent_core::{agent::conversation::Window, model::{Message, Messages}};
 /// let history = Messages::from([Message::user("hi").with_id("m1"), Message::user("bye").with_id("m2")]);
 /// let window = Window::messages(1);
-/// let (old, upto) = agent_core::agent::conversation::overflow(&history, None, &window).ok_or("all fit")?;
-/// assert_eq!((old.len(), upto.as_str()), (1, "m1"));
+/// let old = agent_core::agent::conversation::overflow(&history, None, &window).ok_or("all fit")?;
+/// assert_eq!((old.messages.len(), old.upto.as_str()), (1, "m1"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]
-pub fn overflow(
-    messages: &Messages,
-    summary: Option<&Summary>,
-    window: &Window,
-) -> Option<(Messages, String)> {
+pub fn overflow(messages: &Messages, summary: Option<&Summary>, window: &Window) -> Option<Overflow> {
     let begin = summary
         .and_then(|summary| messages.iter().rposition(|message| message.id == summary.upto))
         .map_or(0, |at| at + 1);
@@ -345,7 +350,8 @@ pub fn overflow(
     let cut = half.cut(fresh);
     let last = fresh.get(cut.checked_sub(1)?)?.id.clone();
     let old = summary.map(|summary| Arc::new(Message::user(format!("Earlier summary:\n{}", summary.text))));
-    Some((old.into_iter().chain(fresh[..cut].iter().map(Arc::clone)).collect(), last))
+    let messages = old.into_iter().chain(fresh[..cut].iter().map(Arc::clone)).collect();
+    Some(Overflow { messages, upto: last })
 }
 
 #[cfg(test)]
@@ -407,9 +413,9 @@ mod tests {
     #[test]
     fn a_summary_stands_for_what_it_sums_up() {
         let messages = rounds();
-        let (old, upto) = overflow(&messages, None, &Window::messages(5)).unwrap();
-        assert_eq!(shape(&old), "S U A a A b");
-        let summary = Summary::new("요약", upto);
+        let old = overflow(&messages, None, &Window::messages(5)).unwrap();
+        assert_eq!(shape(&old.messages), "S U A a A b");
+        let summary = Summary::new("요약", old.upto);
         assert_eq!(shape(&summary.view(&messages)), "S U U A c");
         assert!(overflow(&messages, Some(&summary), &Window::messages(5)).is_none());
     }

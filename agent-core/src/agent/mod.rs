@@ -7,7 +7,7 @@
 //! A sub-agent is a subgraph, not a [`Tool`](crate::tool::Tool), though its parent's model calls it like one: a tool
 //! call is one recorded step, which a crash repeats or ends as a whole, while each call and question inside a subgraph
 //! is recorded separately. To call an agent from a graph of your own, give it a node with
-//! [`GraphBuilder::subgraph`](crate::graph::GraphBuilder::subgraph); to let a model choose it, use
+//! [`Graph::as_node`](crate::Graph::as_node); to let a model choose it, use
 //! [`AgentBuilder::sub_agent`]. The todo tool [`UpdateTodos`](todo_tool::UpdateTodos) and the
 //! memory tools of `agent-tools` are plain tools for any registry.
 

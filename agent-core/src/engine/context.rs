@@ -575,7 +575,7 @@ impl Context {
     /// # let outcome = session.run(&graph, Draft::update()).await?;
     /// # assert!(outcome.is_paused());
     /// # session.answer(Answers::only("formal")).await?;
-    /// # assert!(session.wait().await? == agent_core::RunStatus::Completed);
+    /// # assert!(session.wait_status().await? == agent_core::RunStatus::Completed);
     /// # Ok(()) }
     /// ```
     pub fn ask<T: DeserializeOwned>(&self, question: impl Into<Question>) -> Ask<T> {

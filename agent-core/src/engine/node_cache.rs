@@ -1,4 +1,4 @@
-//! Cache of node outcomes; see [`GraphBuilder::cache`](crate::graph::GraphBuilder::cache).
+//! Cache of node outcomes; see [`NodeExt::cache`](crate::graph::NodeExt::cache).
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

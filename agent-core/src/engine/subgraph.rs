@@ -13,8 +13,7 @@ use super::{
 use crate::{
     event::EventKind,
     graph::{
-        AnyNode, CodeIdentity, DynNode, Graph, GraphBuilder, IntoOutcome, NodeError, Outcome, Result,
-        render::Drawing,
+        AnyNode, CodeIdentity, DynNode, Graph, IntoOutcome, NodeError, Outcome, Result, render::Drawing,
     },
     ids::NodeName,
     journal::entry::{Fact, Frame as FrameFact},
@@ -29,18 +28,19 @@ struct Subgraph<T: State, I, Into, Out> {
     input: PhantomData<fn(I)>,
 }
 
-impl<S: State> GraphBuilder<S> {
-    /// Adds another graph as one node.
+impl<T: State> Graph<T> {
+    /// Returns this graph as a node of another graph: a subgraph.
     ///
-    /// `into` derives the subgraph's initial state from this graph's state, `out` turns its final state into an
-    /// update of this graph. The subgraph's supersteps are written to the journal; its questions and events carry
-    /// the path of the outer task.
+    /// `into` derives the subgraph's initial state from the state of the graph that contains it, `out` turns its final state
+    /// into an update of that graph. The subgraph's supersteps are written to the journal; its questions and events carry
+    /// the path of the outer task. Settings such as a timeout apply to the subgraph as a whole.
     ///
     /// # Examples
     ///
     /// ```
     /// # use agent_core::{Context, END, Graph, Runtime, START, State};
     /// # use serde::{Deserialize, Serialize};
+    /// # use std::time::Duration;
     /// # #[derive(State, Default, Serialize, Deserialize)]
     /// # struct Draft { text: String }
     /// # #[tokio::main(flavor = "current_thread")]
@@ -52,13 +52,10 @@ impl<S: State> GraphBuilder<S> {
     ///     .edge(START, "write")
     ///     .edge("write", END)
     ///     .build()?;
+    /// let into = |book: &Book| Draft { text: book.title.clone() };
+    /// let out = |draft: Draft| Book::update().text(draft.text);
     /// let book = Graph::<Book>::builder("book")
-    ///     .subgraph(
-    ///         "chapter",
-    ///         &chapter,
-    ///         |book| Draft { text: book.title.clone() },
-    ///         |draft| Book::update().text(draft.text),
-    ///     )
+    ///     .node("chapter", chapter.as_node(into, out).timeout(Duration::from_secs(60)))
     ///     .edge(START, "chapter")
     ///     .edge("chapter", END)
     ///     .build()?;
@@ -67,17 +64,16 @@ impl<S: State> GraphBuilder<S> {
     /// assert_eq!(outcome.state().ok_or("paused")?.text, "On birds");
     /// # Ok(()) }
     /// ```
-    pub fn subgraph<T: State, Out: IntoOutcome<S>>(
-        self,
-        name: impl Into<String>,
-        graph: &Graph<T>,
+    #[must_use]
+    pub fn as_node<S: State, Out: IntoOutcome<S>>(
+        &self,
         into: impl Fn(&S) -> T + Send + Sync + 'static,
         out: impl Fn(T) -> Out + Send + Sync + 'static,
-    ) -> Self {
-        self.node(name, node(graph.clone(), move |state: &S, (): ()| into(state), out))
+    ) -> AnyNode<S> {
+        node(self.clone(), move |state: &S, (): ()| into(state), out)
     }
 
-    /// Adds a subgraph that is activated by sends with an input of type `I`; see [`subgraph`](Self::subgraph).
+    /// Returns this graph as a node that is activated by sends with an input of type `I`; see [`as_node`](Self::as_node).
     ///
     /// # Examples
     ///
@@ -93,17 +89,14 @@ impl<S: State> GraphBuilder<S> {
     /// # let chapter = Graph::<Draft>::builder("chapter")
     /// #    .node("write", async |draft: &Draft, _: &Context| Ok(Draft::update().text(format!("On {}", draft.text))))
     /// #    .edge(START, "write").edge("write", END).build()?;
+    /// let into = |_: &Book, topic: String| Draft { text: topic };
+    /// let out = |draft: Draft| Book::update().chapters([draft.text]);
     /// let book = Graph::<Book>::builder("book")
     ///     .node("plan", async |_: &Book, _: &Context| {
     ///         let chapters = ["birds", "fish"].map(|topic| Dispatch::new("chapter", topic));
     ///         Ok(Outcome::empty().send_all(chapters))
     ///     })
-    ///     .subgraph_with_input(
-    ///         "chapter",
-    ///         &chapter,
-    ///         |_, topic: String| Draft { text: topic },
-    ///         |draft| Book::update().chapters([draft.text]),
-    ///     )
+    ///     .node("chapter", chapter.as_node_with_input(into, out))
     ///     .edge(START, "plan")
     ///     .declare_targets("plan", ["chapter"])
     ///     .edge("chapter", END)
@@ -113,14 +106,13 @@ impl<S: State> GraphBuilder<S> {
     /// assert_eq!(outcome.state().ok_or("paused")?.chapters, ["On birds", "On fish"]);
     /// # Ok(()) }
     /// ```
-    pub fn subgraph_with_input<T: State, I: DeserializeOwned + Send + 'static, Out: IntoOutcome<S>>(
-        self,
-        name: impl Into<String>,
-        graph: &Graph<T>,
+    #[must_use]
+    pub fn as_node_with_input<S: State, I: DeserializeOwned + Send + 'static, Out: IntoOutcome<S>>(
+        &self,
         into: impl Fn(&S, I) -> T + Send + Sync + 'static,
         out: impl Fn(T) -> Out + Send + Sync + 'static,
-    ) -> Self {
-        self.node(name, node(graph.clone(), into, out))
+    ) -> AnyNode<S> {
+        node(self.clone(), into, out)
     }
 }
 

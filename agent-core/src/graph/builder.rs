@@ -1,19 +1,17 @@
 //! Graph builder: collects nodes and edges; `build` validates and freezes them.
 
-use std::{sync::Arc, time::Duration};
-
-use serde::Serialize;
+use std::sync::Arc;
 
 use super::{
-    AnyNode, BranchFn, BuildError, BuildFault, CloseFn, CopyFn, FailurePolicy, Graph, IntoNode, Route,
+    AnyNode, BranchFn, BuildError, CloseFn, CopyFn, FailurePolicy, Graph, IntoNode, Route,
     node::CodeIdentity, validate,
 };
-use crate::{engine::UnfinishedTask, retry::RetryPolicy, state::State};
+use crate::{engine::UnfinishedTask, state::State};
 
 /// Builder of a [`Graph`].
 ///
-/// Settings of a node are best given with the node: `.node("write", write.retry(3))`, see [`NodeExt`](crate::graph::NodeExt). The methods of the
-/// same names here apply to the node added last, which includes a [`subgraph`](Self::subgraph).
+/// Settings of a node are given with the node: `.node("write", write.retry(3))`, see [`NodeExt`](crate::graph::NodeExt). A
+/// graph is a node too: `.node("chapter", chapter.as_node(..))`, see [`Graph::as_node`].
 ///
 /// # Examples
 ///
@@ -46,7 +44,6 @@ pub struct GraphBuilder<S: State> {
     pub(super) on_failure: FailurePolicy,
     pub(super) on_stop: Option<CloseFn<S>>,
     pub(super) dataflow: Option<CopyFn<S>>,
-    pub(super) faults: Vec<BuildFault>,
     pub(super) code: CodeIdentity,
 }
 
@@ -83,7 +80,6 @@ impl<S: State> GraphBuilder<S> {
             on_failure: FailurePolicy::default(),
             on_stop: None,
             dataflow: None,
-            faults: Vec::new(),
             code: CodeIdentity::default(),
         }
     }
@@ -109,183 +105,6 @@ impl<S: State> GraphBuilder<S> {
     /// ```
     pub fn node<Marker>(mut self, name: impl Into<String>, node: impl IntoNode<S, Marker>) -> Self {
         self.nodes.push(Added { name: name.into(), node: node.into_node() });
-        self
-    }
-
-    /// Sets the retries of the node added last; see [`NodeExt::retry`](crate::graph::NodeExt::retry).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_core::{Context, END, Graph, START, State};
-    /// # use serde::{Deserialize, Serialize};
-    /// # #[derive(State, Default, Serialize, Deserialize)]
-    /// # struct Draft { text: String }
-    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
-    /// let graph = Graph::<Draft>::builder("draft")
-    ///     .node("write", write)
-    ///     .retry(3)
-    ///     .edge(START, "write")
-    ///     .edge("write", END)
-    ///     .build()?;
-    /// # assert_eq!(graph.name(), "draft");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn retry(self, policy: impl Into<RetryPolicy>) -> Self {
-        self.last("retry", |node| node.retry(policy))
-    }
-
-    /// Sets the timeout of the node added last; see [`NodeExt::timeout`](crate::graph::NodeExt::timeout).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_core::{Context, END, Graph, START, State};
-    /// # use serde::{Deserialize, Serialize};
-    /// # use std::time::Duration;
-    /// # #[derive(State, Default, Serialize, Deserialize)]
-    /// # struct Draft { text: String }
-    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
-    /// let graph = Graph::<Draft>::builder("draft")
-    ///     .node("write", write)
-    ///     .timeout(Duration::from_secs(30))
-    ///     .edge(START, "write")
-    ///     .edge("write", END)
-    ///     .build()?;
-    /// # assert_eq!(graph.name(), "draft");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn timeout(self, limit: Duration) -> Self {
-        self.last("timeout", |node| node.timeout(limit))
-    }
-
-    /// Sets the idle timeout of the node added last; see [`NodeExt::idle_timeout`](crate::graph::NodeExt::idle_timeout).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_core::{Context, END, Graph, START, State};
-    /// # use serde::{Deserialize, Serialize};
-    /// # use std::time::Duration;
-    /// # #[derive(State, Default, Serialize, Deserialize)]
-    /// # struct Draft { text: String }
-    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
-    /// let graph = Graph::<Draft>::builder("draft")
-    ///     .node("write", write)
-    ///     .idle_timeout(Duration::from_secs(5))
-    ///     .edge(START, "write")
-    ///     .edge("write", END)
-    ///     .build()?;
-    /// # assert_eq!(graph.name(), "draft");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn idle_timeout(self, limit: Duration) -> Self {
-        self.last("idle_timeout", |node| node.idle_timeout(limit))
-    }
-
-    /// Caches the outcome of the node added last; see [`NodeExt::cache`](crate::graph::NodeExt::cache).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_core::{Context, END, Graph, START, State};
-    /// # use serde::{Deserialize, Serialize};
-    /// # use std::time::Duration;
-    /// # #[derive(State, Default, Serialize, Deserialize)]
-    /// # struct Draft { text: String }
-    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
-    /// let graph = Graph::<Draft>::builder("draft")
-    ///     .node("write", write)
-    ///     .cache(Duration::from_secs(3600), |draft| draft.text.clone())
-    ///     .edge(START, "write")
-    ///     .edge("write", END)
-    ///     .build()?;
-    /// # assert_eq!(graph.name(), "draft");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn cache<K: Serialize>(self, ttl: Duration, key: impl Fn(&S) -> K + Send + Sync + 'static) -> Self {
-        self.last("cache", |node| node.cache(ttl, key))
-    }
-
-    /// Limits the concurrency of the node added last; see [`NodeExt::concurrency`](crate::graph::NodeExt::concurrency).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_core::{Context, END, Graph, START, State};
-    /// # use serde::{Deserialize, Serialize};
-    /// # #[derive(State, Default, Serialize, Deserialize)]
-    /// # struct Draft { text: String }
-    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
-    /// let graph = Graph::<Draft>::builder("draft")
-    ///     .node("write", write)
-    ///     .concurrency(2)
-    ///     .edge(START, "write")
-    ///     .edge("write", END)
-    ///     .build()?;
-    /// # assert_eq!(graph.name(), "draft");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn concurrency(self, limit: usize) -> Self {
-        self.last("concurrency", |node| node.concurrency(limit))
-    }
-
-    /// Defers the node added last; see [`NodeExt::deferred`](crate::graph::NodeExt::deferred).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_core::{Context, END, Graph, START, State};
-    /// # use serde::{Deserialize, Serialize};
-    /// # #[derive(State, Default, Serialize, Deserialize)]
-    /// # struct Draft { text: String }
-    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
-    /// let graph = Graph::<Draft>::builder("draft")
-    ///     .node("write", write)
-    ///     .node("summarise", write)
-    ///     .deferred()
-    ///     .edge(START, "write")
-    ///     .edge(START, "summarise")
-    ///     .edge("write", END)
-    ///     .edge("summarise", END)
-    ///     .build()?;
-    /// # assert_eq!(graph.name(), "draft");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn deferred(self) -> Self {
-        self.last("deferred", |node| node.deferred())
-    }
-
-    /// Sets the error handler of the node added last; see [`NodeExt::on_error`](crate::graph::NodeExt::on_error).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_core::{Context, END, Graph, START, State};
-    /// # use serde::{Deserialize, Serialize};
-    /// # #[derive(State, Default, Serialize, Deserialize)]
-    /// # struct Draft { text: String }
-    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
-    /// let graph = Graph::<Draft>::builder("draft")
-    ///     .node("write", write)
-    ///     .on_error("apologise")
-    ///     .node("apologise", write)
-    ///     .edge(START, "write")
-    ///     .edge("write", END)
-    ///     .edge("apologise", END)
-    ///     .build()?;
-    /// # assert_eq!(graph.name(), "draft");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn on_error(self, handler: impl Into<String>) -> Self {
-        self.last("on_error", |node| node.on_error(handler))
-    }
-
-    fn last(mut self, setting: &'static str, set: impl FnOnce(AnyNode<S>) -> AnyNode<S>) -> Self {
-        match self.nodes.pop() {
-            Some(Added { name, node }) => self.nodes.push(Added { name, node: set(node) }),
-            None => self.faults.push(BuildFault::SettingWithoutNode { setting }),
-        }
         self
     }
 
@@ -514,7 +333,7 @@ impl<S: State> GraphBuilder<S> {
     ///     .declare_parent_targets("check", ["review"])
     ///     .build()?;
     /// let outer = Graph::<Draft>::builder("outer")
-    ///     .subgraph("inner", &inner, |_| Draft::default(), |_| ())
+    ///     .node("inner", inner.as_node(|_: &Draft| Draft::default(), |_| ()))
     ///     .path([START, "inner", END])
     ///     .build();
     /// assert!(matches!(&outer.unwrap_err().faults[..], [BuildFault::UnknownNode { name, .. }] if name == "review"));

@@ -136,12 +136,6 @@ pub enum BuildFault {
         /// The edge, branch or join.
         used_in: String,
     },
-    /// A setting before the first node.
-    #[error("`.{setting}(..)` precedes the first `.node(..)`; settings apply to the node added last")]
-    SettingWithoutNode {
-        /// The setting.
-        setting: &'static str,
-    },
 }
 
 fn hint(nearest: &Option<String>) -> String {

@@ -144,13 +144,10 @@ impl<S: State> Outcome<S> {
     ///     .declare_parent_targets("classify", ["person"])
     ///     .edge("reply", END)
     ///     .build()?;
+    /// let into = |ticket: &Ticket| Ticket { text: ticket.text.clone(), log: Vec::new() };
+    /// let out = |ticket: Ticket| Ticket::update().log(ticket.log);
     /// let desk = Graph::<Ticket>::builder("desk")
-    ///     .subgraph(
-    ///         "triage",
-    ///         &triage,
-    ///         |ticket| Ticket { text: ticket.text.clone(), log: Vec::new() },
-    ///         |ticket| Ticket::update().log(ticket.log),
-    ///     )
+    ///     .node("triage", triage.as_node(into, out))
     ///     .node("person", async |_: &Ticket, _: &Context| Ok(Ticket::update().log(["a person was asked"])))
     ///     .path([START, "triage", END])
     ///     .edge("person", END)

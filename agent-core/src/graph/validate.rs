@@ -50,7 +50,7 @@ struct Freezer<S: State> {
 
 impl<S: State> Freezer<S> {
     fn new(builder: &GraphBuilder<S>) -> Self {
-        let mut faults = builder.faults.clone();
+        let mut faults = Vec::new();
         let names = Names::collect(builder.nodes.iter().map(|added| added.name.as_str()), &mut faults);
         let count = names.list.len();
         let no_choices =

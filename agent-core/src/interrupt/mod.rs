@@ -240,7 +240,7 @@ impl From<String> for Question {
 /// let open = &outcome.questions()[0];
 /// assert_eq!(open.question.prompt, "Which title?");
 /// session.answer(Answers::only("Durability")).await?;
-/// # session.wait().await?;
+/// # session.wait_status().await?;
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]

@@ -9,7 +9,8 @@ use futures::future::join_all;
 use tokio::task::JoinSet;
 
 use super::store::{
-    Append, Epoch, Head, JournalStore, Lease, OwnerId, Recent, Record, StoreError, StoredSnapshot, Summary,
+    Append, Epoch, Head, JournalStore, Label, Lease, OwnerId, Recent, RecentCursor, Record, StoreError,
+    StoredSnapshot, Summary,
 };
 use crate::{
     clock::{Clock, ManualClock},
@@ -664,9 +665,8 @@ pub async fn the_latest_come_first<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn Journal
     }
     bench.acquire(&id("leased-only"), "one").await;
     all.sort_by(|(left, one), (right, other)| (other.at, right).cmp(&(one.at, left)));
-    let owned = |owner: &str| Some(("owner".to_owned(), owner.to_owned()));
-    let labels =
-        [None, owned("사람 \"1\""), owned("unknown"), Some(("of.no-one_1".to_owned(), String::new()))];
+    let owned = |owner: &str| Some(Label::new("owner", owner));
+    let labels = [None, owned("사람 \"1\""), owned("unknown"), Some(Label::new("of.no-one_1", ""))];
     let graphs = [
         (None, &[][..]),
         (Some("그래프"), &[]),
@@ -695,7 +695,9 @@ pub async fn the_latest_come_first<F: AsyncFn(Arc<dyn Clock>) -> Arc<dyn Journal
                     if short {
                         break;
                     }
-                    query.before = found.last().map(|(id, summary)| (summary.at, id.clone()));
+                    query.before = found
+                        .last()
+                        .map(|(id, summary)| RecentCursor { at: summary.at, session: id.clone() });
                 }
                 bench.same(&found, &expected, &format!("{query:?}"));
             }

@@ -24,8 +24,8 @@ pub use in_memory::InMemoryJournal;
 pub(crate) use replay::fold;
 pub use shared_limits::{SessionReservation, SharedLimits, SharedPermit};
 pub use store::{
-    Append, Epoch, Head, IntoJournal, JournalStore, Lease, OwnerId, Recent, Record, StoreError,
-    StoredSnapshot, Summary,
+    Append, Epoch, Head, IntoJournal, JournalStore, Label, Lease, OwnerId, Recent, RecentCursor, Record,
+    StoreError, StoredSnapshot, Summary,
 };
 pub use store_retry::StoreRetry;
 pub use transfer::{TransferError, TransferOutcome, transfer};

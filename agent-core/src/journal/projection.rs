@@ -2,9 +2,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::Hasher,
     sync::Arc,
 };
 
+use fnv::FnvHasher;
 use serde::Serialize;
 
 pub(crate) use super::frame_projection::FrameProjection;
@@ -477,16 +479,27 @@ fn null() -> Raw {
 
 /// Returns a fingerprint of an event or todo change. It is stored, so it must be stable.
 pub(crate) fn fingerprint(name: &str, value: &impl Serialize) -> u64 {
-    // FNV-1a, 64 bit (Fowler, Noll, Vo): stable over time and machines, unlike the hashers of std.
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let text = serde_json::to_string(value).unwrap_or_default();
-    for byte in name.bytes().chain([0]).chain(text.bytes()) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    hash
+    // Stable over time and machines, unlike the hashers of std.
+    let mut hasher = FnvHasher::default();
+    hasher.write(name.as_bytes());
+    hasher.write(&[0]);
+    hasher.write(serde_json::to_string(value).unwrap_or_default().as_bytes());
+    hasher.finish()
 }
 
 /// Returns the name of the tool call that asks; see `engine::tools`.
 fn asking_call(open: &OpenQuestion) -> Option<&str> {
     keys::asking_call(key_of(&open.id, &open.task)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_that_of_stored_journals() {
+        assert_eq!(fingerprint("step", &json!({"a": [1, "b"]})), 0x7891_9172_c0b4_2967);
+    }
 }

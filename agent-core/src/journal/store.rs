@@ -427,15 +427,51 @@ pub fn is_label(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(legal)
 }
 
+/// A label of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// Its name: `[a-z0-9_.-]`, at most 64 bytes.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+impl Label {
+    /// Creates a label.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::journal::{Label, Recent};
+    ///
+    /// let wanted = Recent { label: Some(Label::new("owner", "ana")), limit: 20, ..Recent::default() };
+    /// assert_eq!(wanted.label.ok_or("no label")?.value, "ana");
+    /// # Ok::<(), &str>(())
+    /// ```
+    #[must_use]
+    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: value.into() }
+    }
+}
+
+/// Position in the list of [`JournalStore::recent`]: the last session of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecentCursor {
+    /// The time of its summary, in milliseconds since 1970.
+    pub at: i64,
+    /// Its id.
+    pub session: SessionId,
+}
+
 /// Filter of [`JournalStore::recent`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recent {
-    /// Continue after this session: time and id of the last one of the previous page.
-    pub before: Option<(i64, SessionId)>,
+    /// Continue after this session: the last one of the previous page.
+    pub before: Option<RecentCursor>,
     /// Only with one of these statuses; empty: with any.
     pub statuses: Vec<String>,
-    /// Only with this label: its name (`[a-z0-9_.-]`) and value.
-    pub label: Option<(String, String)>,
+    /// Only with this label.
+    pub label: Option<Label>,
     /// Only those on which this graph runs.
     pub graph: Option<String>,
     /// None on which one of these graphs runs.
@@ -461,8 +497,8 @@ impl Recent {
     /// ```
     #[must_use]
     pub fn takes(&self, session: &SessionId, summary: &Summary) -> bool {
-        let behind = |(at, id): &(i64, SessionId)| (summary.at, session) < (*at, id);
-        let labelled = |(name, value): &(String, String)| summary.labels.get(name) == Some(value);
+        let behind = |last: &RecentCursor| (summary.at, session) < (last.at, &last.session);
+        let labelled = |label: &Label| summary.labels.get(&label.name) == Some(&label.value);
         self.before.as_ref().is_none_or(behind)
             && (self.statuses.is_empty() || self.statuses.contains(&summary.status))
             && self.label.as_ref().is_none_or(labelled)

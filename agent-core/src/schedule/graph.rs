@@ -8,7 +8,7 @@ use super::{Firing, GRAPH, PREFIX, ScheduledRun, Timing};
 use crate::{
     State,
     engine::Context,
-    graph::{END, Graph, NodeError, Result, START},
+    graph::{END, Graph, NodeError, NodeExt, Result, START},
     ids::SessionId,
     retry::RetryPolicy,
     session::{RunOptions, Runtime, SessionError, Shared},
@@ -32,10 +32,10 @@ pub(super) struct Plan {
 
 pub(super) fn graph(runtime: Weak<Shared>) -> Graph<Plan> {
     let retry = RetryPolicy::attempts(ATTEMPTS).first_wait(Duration::from_secs(1));
+    let fire_due = async move |plan: &Plan, cx: &Context| fire(&runtime, plan, cx).await;
     Graph::<Plan>::builder(GRAPH)
         .node("wait", async |plan: &Plan, cx: &Context| cx.sleep_until(plan.next.unwrap_or(0)).await)
-        .node("fire", async move |plan: &Plan, cx: &Context| fire(&runtime, plan, cx).await)
-        .retry(retry)
+        .node("fire", fire_due.retry(retry))
         .path([START, "wait", "fire"])
         .branch("fire", |plan| if plan.next.is_some() { "wait" } else { END }, ["wait", END])
         .max_supersteps(u64::MAX)

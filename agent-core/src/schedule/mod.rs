@@ -7,7 +7,7 @@
 mod graph;
 mod timing;
 
-pub use timing::Timing;
+pub use timing::{CronExpression, Timing};
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     ids::SessionId,
-    journal::Recent,
+    journal::{Label, Recent},
     run::RunStatus,
     session::{BusyPolicy, RunOptions, Runtime, Session, SessionError, Shared},
 };
@@ -391,11 +391,7 @@ impl Schedules {
     /// # Errors
     ///
     /// [`ScheduleError::Session`] if the store fails.
-    pub async fn list(
-        &self,
-        label: Option<(String, String)>,
-        limit: usize,
-    ) -> Result<Vec<ScheduleInfo>, ScheduleError> {
+    pub async fn list(&self, label: Option<Label>, limit: usize) -> Result<Vec<ScheduleInfo>, ScheduleError> {
         let runtime = self.runtime()?;
         let wanted = Recent { graph: Some(GRAPH.to_owned()), label, limit, ..Recent::default() };
         let mut found = Vec::new();

@@ -67,7 +67,8 @@ impl Timing {
     /// use agent_core::schedule::Timing;
     ///
     /// let last_day = Timing::cron("30 18 L * *", "Europe/Berlin")?;
-    /// assert_eq!(last_day.expression(), Some(("30 18 L * *", "Europe/Berlin")));
+    /// let cron = last_day.as_cron().ok_or("a time")?;
+    /// assert_eq!((cron.expression, cron.zone), ("30 18 L * *", "Europe/Berlin"));
     /// assert!(Timing::cron("61 * * * *", "UTC").is_err());
     /// # Ok::<(), agent_core::schedule::ScheduleError>(())
     /// ```
@@ -119,12 +120,12 @@ impl Timing {
         }
     }
 
-    /// Returns the cron expression and its time zone.
+    /// Returns the cron expression of a schedule that fires repeatedly.
     #[must_use]
-    pub fn expression(&self) -> Option<(&str, &str)> {
+    pub fn as_cron(&self) -> Option<CronExpression<'_>> {
         match &self.0 {
             Kind::At(_) => None,
-            Kind::Cron { expression, zone } => Some((expression, zone)),
+            Kind::Cron { expression, zone } => Some(CronExpression { expression, zone }),
         }
     }
 
@@ -136,6 +137,16 @@ impl Timing {
             Kind::Cron { .. } => None,
         }
     }
+}
+
+/// A cron expression; see [`Timing::as_cron`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CronExpression<'a> {
+    /// The expression.
+    pub expression: &'a str,
+    /// Its IANA time zone.
+    pub zone: &'a str,
 }
 
 fn parse(expression: &str, zone: &str) -> Result<cronexpr::Crontab, cronexpr::Error> {

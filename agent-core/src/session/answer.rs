@@ -7,8 +7,9 @@ use serde_json::Value;
 use super::{
     Run, Session, SessionError,
     cell::{LiveRun, SessionCell},
-    lock::LockedSession,
-    phase::PhaseEvent,
+    dyn_graph::UnfinishedRun,
+    lock::{IdleSession, LockedSession},
+    phase::{Phase, PhaseEvent},
     run_end::todo_facts,
 };
 use crate::{
@@ -30,13 +31,18 @@ struct ClaimedAnswers<'a> {
     answers: Vec<(QuestionId, Value)>,
 }
 
-/// The run that asked the questions, in memory or in the journal.
-struct AnsweredRun<'a> {
-    writer: &'a Arc<JournalWriter>,
-    graph: &'a str,
-    run: RunId,
-    /// No task can proceed without an answer.
-    paused: bool,
+/// The run that asked the questions, while the session is locked.
+enum AskingRun<'a> {
+    /// In memory.
+    Live(Arc<LiveRun>),
+    /// Only in the journal.
+    Evicted(IdleSession<'a>),
+}
+
+/// The next steps after the answers are stored. Created by [`AskingRun::prepare`], which asks everything that can refuse.
+enum AnsweredRun<'a> {
+    Live(Arc<LiveRun>),
+    Evicted { idle: IdleSession<'a>, unfinished: Box<dyn UnfinishedRun> },
 }
 
 impl<'a> ClaimedAnswers<'a> {
@@ -47,20 +53,19 @@ impl<'a> ClaimedAnswers<'a> {
     }
 
     /// Stores the answers and returns their facts, if anything reads them.
-    async fn store(&self, run: AnsweredRun<'_>, now: i64) -> Result<Vec<Fact>, StoreError> {
-        if !run.writer.has_consumers() {
+    async fn store(&self, answered: &AnsweredRun<'_>, now: i64) -> Result<Vec<Fact>, StoreError> {
+        let writer = answered.writer();
+        if !writer.has_consumers() {
             return Ok(Vec::new());
         }
         let pending_questions = &self.cell.pending_questions;
         let facts: Vec<Fact> = self.facts();
-        let status = match run.paused && !pending_questions.completes_a_task(&self.answers) {
-            true => RunStatus::Paused,
-            false => RunStatus::Running,
-        };
-        let summary =
-            Summary::new(run.graph, status.as_str(), run.run, now).with_questions(&pending_questions.open());
-        let seq = run.writer.push_with(run.run, facts.clone(), Some(summary))?;
-        run.writer.wait_durable(seq).await?;
+        let status = answered.phase().status_after_answers(pending_questions.completes_a_task(&self.answers));
+        let run = answered.run();
+        let summary = Summary::new(answered.graph(), status.as_str(), run, now)
+            .with_questions(&pending_questions.open());
+        let seq = writer.push_with(run, facts.clone(), Some(summary))?;
+        writer.wait_durable(seq).await?;
         Ok(facts)
     }
 
@@ -86,29 +91,115 @@ impl Drop for ClaimedAnswers<'_> {
     }
 }
 
+impl<'a> AskingRun<'a> {
+    /// Refuses what can be refused: the graph, a migration of the state, the number of runs.
+    fn prepare(self, session: &LockedSession) -> Result<AnsweredRun<'a>, SessionError> {
+        match self {
+            Self::Live(live) => Ok(AnsweredRun::Live(live)),
+            Self::Evicted(idle) => {
+                session.check_open()?;
+                let unfinished = session.graph_of(&idle.projection().graph)?.read_run(idle.projection())?;
+                Ok(AnsweredRun::Evicted { idle, unfinished })
+            }
+        }
+    }
+}
+
+impl AnsweredRun<'_> {
+    fn writer(&self) -> &Arc<JournalWriter> {
+        match self {
+            Self::Live(live) => &live.env.writer,
+            Self::Evicted { idle, .. } => idle.writer(),
+        }
+    }
+
+    fn graph(&self) -> &str {
+        match self {
+            Self::Live(live) => &live.graph,
+            Self::Evicted { idle, .. } => &idle.projection().graph,
+        }
+    }
+
+    fn run(&self) -> RunId {
+        match self {
+            Self::Live(live) => live.run(),
+            Self::Evicted { idle, .. } => idle.projection().run,
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Live(live) => live.phase(),
+            Self::Evicted { idle, .. } if idle.projection().status == RunStatus::Paused => Phase::Evicted,
+            // Its process ended before it paused.
+            Self::Evicted { .. } => Phase::Running,
+        }
+    }
+
+    /// Handles answers that were not stored: the journal may have them all the same.
+    fn store_failed(self) {
+        if let Self::Evicted { idle, .. } = self {
+            idle.invalidate();
+        }
+    }
+
+    /// Delivers the stored answers, and resumes a run that is not in memory if a task has all of its answers.
+    async fn proceed(
+        self,
+        session: &LockedSession,
+        claimed: ClaimedAnswers<'_>,
+        facts: Vec<Fact>,
+        at: i64,
+    ) -> Result<Run, SessionError> {
+        let (mut idle, unfinished) = match self {
+            Self::Live(live) => {
+                let inner = session.cell.inner.lock();
+                claimed.deliver();
+                live.apply(&inner, PhaseEvent::Answered);
+                return Ok(Run::of(Session::clone(session), &live));
+            }
+            Self::Evicted { idle, unfinished } => (idle, unfinished),
+        };
+        let (run, mut seq) = (idle.projection().run, idle.projection().last);
+        for fact in facts {
+            seq = seq.next();
+            idle.projection_mut().apply(Entry { seq, at, run, fact });
+        }
+        claimed.deliver();
+        if idle.projection().status == RunStatus::Paused {
+            let questions = idle.projection().open.clone();
+            return Ok(Run::waiting(Session::clone(session), run, RunStatus::Paused, questions));
+        }
+        unfinished.resume(session, Resumed::default(), idle).await
+    }
+}
+
 impl LockedSession {
     /// Stores answers and continues the tasks that have all of theirs.
     ///
     /// Everything that can be refused (the graph, a migration of the state, the number of runs) is refused before an
     /// answer is stored.
     pub(super) async fn answer(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
-        let Some(live) = self.live_run().await else {
-            return Box::pin(self.answer_idle(answers, by)).await;
+        let asking = match self.live_run().await {
+            Some(live) => AskingRun::Live(live),
+            // Boxed, as most answered runs are in memory.
+            None => AskingRun::Evicted(Box::pin(self.asking_in_journal()).await?),
         };
-        let env = &live.env;
+        // An invalid answer is refused as such, whatever else is wrong.
         let claimed = ClaimedAnswers::new(&self.cell, answers, by).await?;
-        // An idle run is about to pause: its `RunPaused` entry is being stored.
-        let paused = live.status() == RunStatus::Paused || env.control.is_idle();
-        let run = AnsweredRun { writer: &env.writer, graph: &live.graph, run: env.run, paused };
-        claimed.store(run, self.shared.clock.now_ms()).await?;
-        let inner = self.cell.inner.lock();
-        claimed.deliver();
-        live.apply(&inner, PhaseEvent::Answered);
-        Ok(Run::of(Session::clone(self), &live))
+        let answered = asking.prepare(self)?;
+        let now = self.shared.clock.now_ms();
+        match claimed.store(&answered, now).await {
+            Ok(facts) => answered.proceed(self, claimed, facts, now).await,
+            Err(error) => {
+                answered.store_failed();
+                Err(error.into())
+            }
+        }
     }
 
-    /// Answers a run that is not in memory, and resumes it if a task has all of its answers.
-    async fn answer_idle(&self, answers: Answers, by: &str) -> Result<Run, SessionError> {
+    /// Returns the session of a run that waits for answers and is not in memory, and makes its questions known.
+    async fn asking_in_journal(&self) -> Result<IdleSession<'_>, SessionError> {
         self.cell.check_exists()?;
         if self.shared.store.is_none() {
             return Err(match self.cell.inner.lock().idle {
@@ -116,7 +207,7 @@ impl LockedSession {
                 None => SessionError::NotFound { session: self.id().clone() },
             });
         }
-        let mut idle = self.existing().await?;
+        let idle = self.existing().await?;
         let projection = idle.projection();
         let busy = projection.status.is_busy();
         if !busy && !projection.open.is_empty() {
@@ -124,31 +215,7 @@ impl LockedSession {
         }
         let open = if busy { projection.open.clone() } else { Vec::new() };
         self.cell.pending_questions.restore(open, &projection.answered);
-        // An invalid answer is refused as such, whatever else is wrong.
-        let claimed = ClaimedAnswers::new(&self.cell, answers, by).await?;
-        self.check_open()?;
-        let unfinished = self.graph_of(&projection.graph)?.read_run(projection)?;
-        let (run, now) = (projection.run, self.shared.clock.now_ms());
-        let paused = projection.status == RunStatus::Paused;
-        let answered = AnsweredRun { writer: idle.writer(), graph: &projection.graph, run, paused };
-        let facts = match claimed.store(answered, now).await {
-            Ok(facts) => facts,
-            Err(error) => {
-                idle.invalidate();
-                return Err(error.into());
-            }
-        };
-        let mut seq = idle.projection().last;
-        for fact in facts {
-            seq = seq.next();
-            idle.projection_mut().apply(Entry { seq, at: now, run, fact });
-        }
-        claimed.deliver();
-        if idle.projection().status == RunStatus::Paused {
-            let questions = idle.projection().open.clone();
-            return Ok(Run::waiting(Session::clone(self), run, RunStatus::Paused, questions));
-        }
-        unfinished.resume(self, Resumed::default(), idle).await
+        Ok(idle)
     }
 
     /// Stops the unfinished run, wherever it is. Ready when nothing of it is left in memory.

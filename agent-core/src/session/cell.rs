@@ -18,9 +18,8 @@ use crate::{
     ids::{RunId, Seq, SessionId},
     interrupt::PendingQuestions,
     journal::{
-        JournalStore, Lease, StoreError, Summary,
+        Lease, StoreError, Summary,
         entry::{Fact, Queued},
-        fold,
         projection::Projection,
     },
     run::RunStatus,
@@ -125,24 +124,16 @@ impl LiveRun {
         self.watch.status()
     }
 
-    /// Returns `true` if the run has reached a pause that is not published yet: its `RunPaused` entry is being stored.
-    pub(super) fn is_pausing(&self) -> bool {
-        let control = &self.env.control;
-        self.status() == RunStatus::Running
-            && self.env.pending_questions.any_open()
-            && control.is_idle()
-            && !control.is_closed()
+    pub(super) fn phase(&self) -> Phase {
+        Phase::of(self.status(), !self.env.control.is_idle())
     }
 
     /// Applies an event to the phase of the run and publishes the change. Returns the effect.
     ///
     /// The lock of the cell is held, so that a pause and an answer that arrive together see each other.
     pub(super) fn apply(&self, _lock: &Inner, event: PhaseEvent) -> Effect {
-        let phase = match self.status() {
-            RunStatus::Paused => Phase::Suspended,
-            _ => Phase::Running,
-        };
-        let (_, effect) = phase.next(event, !self.env.control.is_idle());
+        let runnable = !self.env.control.is_idle();
+        let (_, effect) = Phase::of(self.status(), runnable).next(event, runnable);
         match effect {
             Effect::Suspend | Effect::UpdateQuestions => {
                 self.env.control.pause_clock();
@@ -272,66 +263,7 @@ impl SessionCell {
             && !self.broadcast.is_watched()
     }
 
-    /// Returns writer and projection of the session, from memory or from the store. Callers hold `command_lock`.
-    pub(crate) async fn open(
-        &self,
-        shared: &Shared,
-    ) -> Result<(Arc<JournalWriter>, IdleProjection), SessionError> {
-        self.check_exists()?;
-        let known = {
-            let mut inner = self.inner.lock();
-            let idle = inner.idle.take();
-            // A writer that has ended is behind the journal.
-            let writer = inner.writer.as_ref().filter(|(writer, _)| !writer.has_failed());
-            writer.map(|(writer, _)| Arc::clone(writer)).zip(idle)
-        };
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let Some(store) = &shared.store else {
-            let writer = self.writer(shared, None, Seq::ZERO);
-            self.inner.lock().writer = Some((Arc::clone(&writer), None));
-            return Ok((writer, IdleProjection { projection: Box::default(), state: None }));
-        };
-        // Boxed: a session without a store, or in memory, has nothing of it.
-        Box::pin(self.open_stored(shared, &**store)).await
-    }
-
-    async fn open_stored(
-        &self,
-        shared: &Shared,
-        store: &dyn JournalStore,
-    ) -> Result<(Arc<JournalWriter>, IdleProjection), SessionError> {
-        let lease = shared.acquire(&self.id).await?;
-        let projection = fold(store, &self.id, Seq(u64::MAX >> 1)).await?.unwrap_or_default();
-        let writer = self.writer(shared, Some(&lease), projection.last);
-        writer.add_labels(&projection.labels);
-        if projection.last > Seq::ZERO {
-            writer.restore(summary_of(&projection), projection.queue.iter().map(|(run, _)| *run));
-        }
-        writer.set_bytes_read(projection.bytes);
-        shared.idle_memory.grow(projection.bytes);
-        self.broadcast.advance_to(projection.last);
-        let mut inner = self.inner.lock();
-        inner.writer = Some((Arc::clone(&writer), Some(lease)));
-        shared.serve_watchers(self);
-        for (run, queued) in &projection.queue {
-            if !inner.queue.iter().any(|waiting| waiting.run == *run) {
-                let (run, queued) = (*run, queued.clone());
-                inner.queue.push_back(QueuedRun {
-                    run,
-                    seq: Seq::ZERO,
-                    queued,
-                    graph: None,
-                    watch: RunSender::new(),
-                });
-            }
-        }
-        drop(inner);
-        Ok((writer, IdleProjection { projection: Box::new(projection), state: None }))
-    }
-
-    fn writer(&self, shared: &Shared, lease: Option<&Lease>, last: Seq) -> Arc<JournalWriter> {
+    pub(super) fn writer(&self, shared: &Shared, lease: Option<&Lease>, last: Seq) -> Arc<JournalWriter> {
         let store = if lease.is_some() { shared.store.clone() } else { None };
         let epoch = lease.map(|lease| lease.epoch).unwrap_or_default();
         let stored = store.is_some();
@@ -358,7 +290,7 @@ impl SessionCell {
 }
 
 /// Returns the summary of a projection.
-fn summary_of(projection: &Projection) -> Summary {
+pub(super) fn summary_of(projection: &Projection) -> Summary {
     Summary::new(&*projection.graph, projection.status.as_str(), projection.run, projection.last_at)
         .with_questions(&projection.open)
 }

@@ -135,7 +135,7 @@ impl Reply {
     /// let reply = session.chat(&agent, "Plan a trip.").await?;
     /// assert_eq!(reply.questions()[0].question.prompt, "Which city?");
     /// session.answer(Answers::only("Seoul")).await?;
-    /// # session.wait().await?;
+    /// # session.wait_status().await?;
     /// # Ok(()) }
     /// ```
     #[must_use]

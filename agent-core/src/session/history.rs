@@ -1,6 +1,6 @@
 //! Checkpoints: listing them, reading state at one, forking a session, and editing state as a node.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{any::Any, collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
@@ -340,7 +340,8 @@ impl Session {
         compute(projection.root.state_bytes(), move || graph.state_json(&projection, None)).await
     }
 
-    /// Returns status and state as of a checkpoint. Reads the journal once.
+    /// Returns status and state as of a checkpoint. At the end of a run that has just completed they are in memory;
+    /// otherwise the journal is read once.
     ///
     /// # Errors
     ///
@@ -360,12 +361,41 @@ impl Session {
     /// # Ok(()) }
     /// ```
     pub async fn checkpoint(&self, seq: Seq) -> Result<CheckpointView, SessionError> {
+        if let Some((projection, state)) = self.completed_at(seq).await {
+            // A state that JSON cannot express is folded from the journal.
+            if let Ok(view) = self.view(projection, Some(state), self.cell.footprint()).await {
+                return Ok(view);
+            }
+        }
         let projection = self.projection_at(seq).await?;
+        let bytes = projection.root.state_bytes();
+        self.view(projection, None, bytes).await
+    }
+
+    /// Returns the projection and the state of a run that completed with the entry `seq`, while they are in memory.
+    async fn completed_at(&self, seq: Seq) -> Option<(Projection, Arc<dyn Any + Send + Sync>)> {
+        if let Some(live) = self.cell.live()
+            && live.env.writer.last() == seq
+        {
+            // The entry is published before the session is idle.
+            self.wait_published(&live).await;
+        }
+        self.cell.check_exists().ok()?;
+        let inner = self.cell.inner.lock();
+        let idle = inner.idle.as_ref().filter(|idle| idle.projection.last == seq)?;
+        Some((idle.projection.without_state(), Arc::clone(idle.state.as_ref()?)))
+    }
+
+    async fn view(
+        &self,
+        projection: Projection,
+        state: Option<Arc<dyn Any + Send + Sync>>,
+        bytes: usize,
+    ) -> Result<CheckpointView, SessionError> {
         let graph = self.graph_to_read(&projection.graph)?;
-        let (state, projection) = compute(projection.root.state_bytes(), move || {
-            graph.state_json(&projection, None).map(|state| (state, projection))
-        })
-        .await?;
+        let (state, projection) =
+            compute(bytes, move || graph.state_json(&projection, state).map(|state| (state, projection)))
+                .await?;
         Ok(CheckpointView { status: self.status_of(projection), state })
     }
 
@@ -402,7 +432,7 @@ impl Session {
     /// // A new session that continues from the acceptance of the run.
     /// let fork = session.fork(first.seq, "s-1-again".parse()?).await?;
     /// fork.resume().await?;
-    /// assert_eq!(fork.wait().await?, RunStatus::Completed);
+    /// assert_eq!(fork.wait_status().await?, RunStatus::Completed);
     /// assert_eq!(fork.state::<Count>().await?.n, 1);
     /// # Ok(()) }
     /// ```
@@ -449,7 +479,7 @@ impl Session {
     /// // Answers in the place of the node: its question is withdrawn.
     /// session.edit(&graph, "ask", Greeting::update().name("Ana")).await?;
     /// session.resume().await?;
-    /// session.wait().await?;
+    /// session.wait_status().await?;
     /// assert_eq!(session.state::<Greeting>().await?.name, "Ana");
     /// # Ok(()) }
     /// ```

@@ -6,10 +6,15 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{
     Session, SessionError,
-    cell::{IdleProjection, SessionCell},
+    cell::{IdleProjection, QueuedRun, SessionCell, summary_of},
     command::Command,
+    run_watch::RunSender,
 };
-use crate::{engine::journal_writer::JournalWriter, ids::Seq, journal::projection::Projection};
+use crate::{
+    engine::journal_writer::JournalWriter,
+    ids::Seq,
+    journal::{JournalStore, fold, projection::Projection},
+};
 
 /// Exclusive right to change a session.
 pub(crate) struct LockedSession {
@@ -42,8 +47,65 @@ impl LockedSession {
 
     /// Returns the writer and the projection of the session, from memory or from the store. No run may be in memory.
     pub(super) async fn idle(&self) -> Result<IdleSession<'_>, SessionError> {
-        let (writer, idle) = self.cell.open(&self.shared).await?;
+        let (writer, idle) = self.open().await?;
         Ok(IdleSession { cell: &self.cell, writer, idle: Some(idle) })
+    }
+
+    /// Returns writer and projection of the session, from memory or from the store.
+    async fn open(&self) -> Result<(Arc<JournalWriter>, IdleProjection), SessionError> {
+        let cell = &self.cell;
+        cell.check_exists()?;
+        let known = {
+            let mut inner = cell.inner.lock();
+            let idle = inner.idle.take();
+            // A writer that has ended is behind the journal.
+            let writer = inner.writer.as_ref().filter(|(writer, _)| !writer.has_failed());
+            writer.map(|(writer, _)| Arc::clone(writer)).zip(idle)
+        };
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let Some(store) = &self.shared.store else {
+            let writer = cell.writer(&self.shared, None, Seq::ZERO);
+            cell.inner.lock().writer = Some((Arc::clone(&writer), None));
+            return Ok((writer, IdleProjection { projection: Box::default(), state: None }));
+        };
+        // Boxed: a session without a store, or in memory, has nothing of it.
+        Box::pin(self.open_stored(&**store)).await
+    }
+
+    async fn open_stored(
+        &self,
+        store: &dyn JournalStore,
+    ) -> Result<(Arc<JournalWriter>, IdleProjection), SessionError> {
+        let (cell, shared) = (&self.cell, &self.shared);
+        let lease = shared.acquire(&cell.id).await?;
+        let projection = fold(store, &cell.id, Seq(u64::MAX >> 1)).await?.unwrap_or_default();
+        let writer = cell.writer(shared, Some(&lease), projection.last);
+        writer.add_labels(&projection.labels);
+        if projection.last > Seq::ZERO {
+            writer.restore(summary_of(&projection), projection.queue.iter().map(|(run, _)| *run));
+        }
+        writer.set_bytes_read(projection.bytes);
+        shared.idle_memory.grow(projection.bytes);
+        cell.broadcast.advance_to(projection.last);
+        let mut inner = cell.inner.lock();
+        inner.writer = Some((Arc::clone(&writer), Some(lease)));
+        shared.serve_watchers(cell);
+        for (run, queued) in &projection.queue {
+            if !inner.queue.iter().any(|waiting| waiting.run == *run) {
+                let (run, queued) = (*run, queued.clone());
+                inner.queue.push_back(QueuedRun {
+                    run,
+                    seq: Seq::ZERO,
+                    queued,
+                    graph: None,
+                    watch: RunSender::new(),
+                });
+            }
+        }
+        drop(inner);
+        Ok((writer, IdleProjection { projection: Box::new(projection), state: None }))
     }
 
     /// As [`idle`](Self::idle), for commands that need a session with entries. A session that does not exist gets no lease,

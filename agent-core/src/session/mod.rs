@@ -45,8 +45,8 @@ pub use chat::{Chat, Reply};
 pub use error::SessionError;
 pub use history::{Checkpoint, CheckpointView};
 pub use options::{BusyPolicy, Retention, RunOptions, RuntimeOptions};
-pub use provenance::{Provenance, ProvenanceKind};
-pub use recovery::RecoveryReport;
+pub use provenance::{Provenance, ProvenanceKind, ProvenanceSource};
+pub use recovery::{RecoveryReport, UnrecoveredSession};
 pub use reopen::Reopening;
 pub use replay::{ReplayDifference, ReplayReport};
 pub use requests::{AnswerRequest, JsonRunRequest, ResumeRequest, RunRequest};
@@ -91,7 +91,7 @@ pub(crate) use runtime::Shared;
 /// let session = runtime.session("ana")?;
 /// session.run(&graph, Greeting::update()).await?;
 /// session.answer(Answers::only("Ana")).await?;
-/// session.wait().await?;
+/// session.wait_status().await?;
 /// assert_eq!(session.state::<Greeting>().await?.name, "Ana");
 /// # Ok(()) }
 /// ```
@@ -337,7 +337,7 @@ impl Session {
     /// session.run(&graph, Greeting::update()).await?;
     /// assert_eq!(session.drain().await?, RunStatus::Stopped);
     /// session.resume().await?;
-    /// assert_eq!(session.wait().await?, RunStatus::Paused);
+    /// assert_eq!(session.wait_status().await?, RunStatus::Paused);
     /// # Ok(()) }
     /// ```
     pub async fn drain(&self) -> Result<RunStatus, SessionError> {
@@ -392,7 +392,7 @@ impl Session {
     /// let run = session.current_run().await?.expect("it waits for an answer");
     /// assert_eq!(run.status(), RunStatus::Paused);
     /// session.answer(Answers::only("Ana")).await?;
-    /// assert_eq!(session.wait().await?, RunStatus::Completed);
+    /// assert_eq!(session.wait_status().await?, RunStatus::Completed);
     /// assert!(session.current_run().await?.is_none());
     /// # Ok(()) }
     /// ```
@@ -412,7 +412,7 @@ impl Session {
     }
 
     /// Waits until the current run of the session finishes or pauses, and returns its status. Without a run in this
-    /// process it returns the status in the journal at once.
+    /// process it returns the status in the journal at once. For a report of the run, see [`Run::wait`].
     ///
     /// # Errors
     ///
@@ -438,12 +438,12 @@ impl Session {
     /// #     .edge(START, "ask").edge("ask", END).build()?;
     /// # let session = Runtime::builder().build().session("s-1")?;
     /// session.run(&graph, Greeting::update()).await?;
-    /// assert_eq!(session.wait().await?, RunStatus::Paused);
+    /// assert_eq!(session.wait_status().await?, RunStatus::Paused);
     /// session.answer(Answers::only("Ana")).await?;
-    /// assert_eq!(session.wait().await?, RunStatus::Completed);
+    /// assert_eq!(session.wait_status().await?, RunStatus::Completed);
     /// # Ok(()) }
     /// ```
-    pub async fn wait(&self) -> Result<RunStatus, SessionError> {
+    pub async fn wait_status(&self) -> Result<RunStatus, SessionError> {
         if let Some(live) = self.cell.live() {
             let result = live.watch.subscribe().wait().await;
             return Ok(result.map_or(RunStatus::Running, |result| result.status));

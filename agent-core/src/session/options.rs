@@ -255,9 +255,8 @@ impl RunOptions {
     #[must_use]
     pub fn request_of(mut self, name: &str, content: &[u8]) -> Self {
         use sha2::{Digest, Sha256};
-        let hash = Sha256::digest(content);
-        let hex: String = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-        self.request = Some(format!("{name}{CONTENT}{hex}"));
+        let hash = hex::encode(&Sha256::digest(content)[..12]);
+        self.request = Some(format!("{name}{CONTENT}{hash}"));
         self
     }
 

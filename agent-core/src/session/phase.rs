@@ -1,13 +1,17 @@
-//! Phase of a run in memory: running, suspended or evicted. Pure: no clock, no lock, no I/O.
+//! Phase of an unfinished run: running, pausing, suspended or evicted. Pure: no clock, no lock, no I/O.
 
-/// Phase of a run in memory.
+use crate::run::RunStatus;
+
+/// Phase of an unfinished run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Tasks execute, or the pause is not stored yet.
+    /// Tasks execute.
     Running,
+    /// No task can proceed, and the pause is not published: its entry is being stored, or an answer is.
+    Pausing,
     /// The pause is stored. The futures of the tasks wait in memory.
     Suspended,
-    /// The futures of the tasks are dropped. The journal has everything.
+    /// The run is paused, and not in memory. The journal has everything.
     Evicted,
 }
 
@@ -43,10 +47,29 @@ pub(super) enum Effect {
 }
 
 impl Phase {
+    /// Returns the phase of a run in memory by its published status. `runnable`: a task can proceed without an answer.
+    pub(super) const fn of(published: RunStatus, runnable: bool) -> Self {
+        match (published, runnable) {
+            (RunStatus::Paused, _) => Self::Suspended,
+            (_, false) => Self::Pausing,
+            (_, true) => Self::Running,
+        }
+    }
+
+    /// Returns the status of the run when answers are stored. `completes_a_task`: a task has all of its answers then.
+    pub(super) const fn status_after_answers(self, completes_a_task: bool) -> RunStatus {
+        match (self, completes_a_task) {
+            (Self::Running, _) | (_, true) => RunStatus::Running,
+            (Self::Pausing | Self::Suspended | Self::Evicted, false) => RunStatus::Paused,
+        }
+    }
+
     /// Returns the next phase and its effect. `runnable`: a task can proceed without an answer.
     pub(super) const fn next(self, event: PhaseEvent, runnable: bool) -> (Self, Effect) {
         match (self, event, runnable) {
-            (Self::Running, PhaseEvent::PauseStored, false) => (Self::Suspended, Effect::Suspend),
+            (Self::Running | Self::Pausing, PhaseEvent::PauseStored, false) => {
+                (Self::Suspended, Effect::Suspend)
+            }
             (Self::Suspended, PhaseEvent::PauseStored | PhaseEvent::Answered, false) => {
                 (Self::Suspended, Effect::UpdateQuestions)
             }
@@ -75,13 +98,39 @@ mod tests {
 
     #[test]
     fn a_run_with_a_runnable_task_is_never_suspended_or_evicted() {
-        for phase in [Phase::Running, Phase::Suspended] {
+        for phase in [Phase::Running, Phase::Pausing, Phase::Suspended] {
             for event in EVENTS {
                 let (next, effect) = phase.next(event, true);
                 assert!(!matches!(effect, Effect::Suspend | Effect::Evict), "{phase:?} {event:?}");
                 assert_ne!(next, Phase::Evicted, "{phase:?} {event:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_phase_follows_from_what_is_published_and_what_can_proceed() {
+        assert_eq!(Phase::of(RunStatus::Running, true), Phase::Running);
+        assert_eq!(Phase::of(RunStatus::Running, false), Phase::Pausing);
+        assert_eq!(Phase::of(RunStatus::Paused, false), Phase::Suspended);
+        assert_eq!(
+            Phase::of(RunStatus::Paused, true),
+            Phase::Suspended,
+            "it was answered; nothing is published"
+        );
+        assert_eq!(
+            Phase::Pausing.next(PhaseEvent::PauseStored, false),
+            Phase::Running.next(PhaseEvent::PauseStored, false),
+            "a pause ends alike whether it was seen to begin"
+        );
+    }
+
+    #[test]
+    fn answers_leave_a_run_paused_only_if_no_task_has_all_of_its_own() {
+        for phase in [Phase::Pausing, Phase::Suspended, Phase::Evicted] {
+            assert_eq!(phase.status_after_answers(false), RunStatus::Paused, "{phase:?}");
+            assert_eq!(phase.status_after_answers(true), RunStatus::Running, "{phase:?}");
+        }
+        assert_eq!(Phase::Running.status_after_answers(false), RunStatus::Running, "other tasks execute");
     }
 
     #[test]

@@ -59,7 +59,24 @@ pub struct Provenance {
     pub value: Value,
     /// Steps, model calls, tool calls and answers that the task had recorded before, with their numbers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub from: Vec<(Seq, String)>,
+    pub from: Vec<ProvenanceSource>,
+}
+
+/// A record that a task had before it set a value. Serialized as a pair of number and description.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "(Seq, String)")]
+#[non_exhaustive]
+pub struct ProvenanceSource {
+    /// Number of the entry.
+    pub seq: Seq,
+    /// Kind and key of the record, such as "step `pay`".
+    pub description: String,
+}
+
+impl From<ProvenanceSource> for (Seq, String) {
+    fn from(source: ProvenanceSource) -> Self {
+        (source.seq, source.description)
+    }
 }
 
 impl Session {
@@ -101,13 +118,14 @@ impl Session {
             return Err(SessionError::NotFound { session: self.id().clone() });
         }
         let mut found = Vec::new();
-        let mut recorded: HashMap<(RunId, String), Vec<(Seq, String)>> = HashMap::new();
+        let mut recorded: HashMap<(RunId, String), Vec<ProvenanceSource>> = HashMap::new();
         let mut after = Seq::ZERO;
         loop {
             let entries = read_entries(&**store, self.id(), after, PAGE).await?;
             for entry in &entries {
-                if let Some((task, what)) = record(&entry.fact) {
-                    recorded.entry((entry.run, task)).or_default().push((entry.seq, what));
+                if let Some((task, description)) = record(&entry.fact) {
+                    let source = ProvenanceSource { seq: entry.seq, description };
+                    recorded.entry((entry.run, task)).or_default().push(source);
                 }
                 found.extend(causes(entry, key).map(|(kind, by, value)| {
                     let from = match (kind, &by) {

@@ -17,9 +17,19 @@ pub struct RecoveryReport {
     /// Sessions with a paused run.
     pub paused: Vec<SessionId>,
     /// Sessions that could not be resumed, with the error. They are unchanged.
-    pub skipped: Vec<(SessionId, SessionError)>,
+    pub skipped: Vec<UnrecoveredSession>,
     /// Sessions with a run that failed after too many takeovers; see [`RuntimeOptions::max_takeovers`](super::RuntimeOptions::max_takeovers).
-    pub failed: Vec<(SessionId, SessionError)>,
+    pub failed: Vec<UnrecoveredSession>,
+}
+
+/// A session with a run that a recovery did not resume.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct UnrecoveredSession {
+    /// The session.
+    pub session: SessionId,
+    /// The reason.
+    pub error: SessionError,
 }
 
 impl Runtime {
@@ -162,9 +172,9 @@ impl Runtime {
                         recovered.resumed.push(id);
                     }
                     Err(error) if error.code() == crate::Code::CrashLoop => {
-                        recovered.failed.push((id, error))
+                        recovered.failed.push(UnrecoveredSession { session: id, error })
                     }
-                    Err(error) => recovered.skipped.push((id, error)),
+                    Err(error) => recovered.skipped.push(UnrecoveredSession { session: id, error }),
                 }
             }
         }

@@ -262,7 +262,7 @@ const fn is_record(fact: &Fact) -> bool {
 async fn run(session: &Session) -> Result<(String, Vec<Event>), SessionError> {
     let outcome = match session.take_over().await {
         Ok(Takeover::Waiting) => RunStatus::Paused.as_str().to_owned(),
-        Ok(_) => match session.wait().await {
+        Ok(_) => match session.wait_status().await {
             Ok(status) => status.as_str().to_owned(),
             Err(error) => error.to_string(),
         },

@@ -505,7 +505,7 @@ impl<'a> ResumeRequest<'a> {
     /// session.run(&graph, Greeting::update()).await?;
     /// session.stop().await?;
     /// session.resume().limits(Limits::default().model_calls(40)).await?;
-    /// assert_eq!(session.wait().await?, RunStatus::Paused);
+    /// assert_eq!(session.wait_status().await?, RunStatus::Paused);
     /// # Ok(()) }
     /// ```
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -598,7 +598,7 @@ impl<'a> AnswerRequest<'a> {
     /// # let session = runtime.session("s-1")?;
     /// session.run(&graph, Greeting::update()).await?;
     /// session.answer(Answers::only("Ana")).by("ana@example.org").await?;
-    /// session.wait().await?;
+    /// session.wait_status().await?;
     /// let question = session.provenance("name").await?;
     /// # assert_eq!(question.len(), 1);
     /// # Ok(()) }

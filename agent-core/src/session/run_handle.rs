@@ -431,31 +431,6 @@ impl EventStream {
         &self.run
     }
 
-    /// Returns the handle of the run, and drops the stream.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_core::{Context, END, Graph, RunStatus, Runtime, START, State};
-    /// # use serde::{Deserialize, Serialize};
-    /// # #[derive(State, Default, Serialize, Deserialize)]
-    /// # struct Count { #[state(add)] n: u64 }
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let graph = Graph::<Count>::builder("count")
-    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
-    /// #     .edge(START, "add").edge("add", END).build()?;
-    /// # let session = Runtime::builder().build().session("s-1")?;
-    /// let events = session.run(&graph, Count::update()).stream().await?;
-    /// let mut run = events.into_run();
-    /// assert_eq!(run.wait_status().await, RunStatus::Completed);
-    /// # Ok(()) }
-    /// ```
-    #[must_use]
-    pub fn into_run(self) -> Run {
-        self.run
-    }
-
     /// Waits until the run ends or pauses, and returns its outcome.
     ///
     /// # Errors

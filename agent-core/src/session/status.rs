@@ -1,6 +1,6 @@
 //! Status and state of a session.
 
-use super::{Reopening, Session, SessionError, cell};
+use super::{Reopening, Session, SessionError, cell, phase::Phase};
 use crate::{
     compute::compute,
     ids::{RunId, Seq, SessionId, TaskId},
@@ -201,7 +201,9 @@ impl Session {
     pub(super) async fn wait_published(&self, live: &cell::LiveRun) {
         let env = &live.env;
         let ends = env.control.is_closed();
-        if !ends && !live.is_pausing() {
+        // Without an open question, the answer that is being stored lets it continue.
+        let pauses = live.phase() == Phase::Pausing && env.pending_questions.any_open();
+        if !ends && !pauses {
             return;
         }
         let reported = async {

@@ -77,11 +77,8 @@ impl Owners {
     fn path(&self, owner: &OwnerId) -> Option<PathBuf> {
         let name = &owner.0;
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let file = if name.bytes().all(plain) {
-            format!("n-{name}")
-        } else {
-            name.bytes().fold(String::from("x-"), |hex, byte| format!("{hex}{byte:02x}"))
-        };
+        let file =
+            if name.bytes().all(plain) { format!("n-{name}") } else { format!("x-{}", hex::encode(name)) };
         self.folder.as_ref().map(|folder| folder.join(file))
     }
 

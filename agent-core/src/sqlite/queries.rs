@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     ids::{Seq, SessionId},
-    journal::store::{Epoch, Head, Recent, Record, StoreError, StoredSnapshot, Summary, is_label},
+    journal::store::{Epoch, Head, Label, Recent, Record, StoreError, StoredSnapshot, Summary, is_label},
 };
 
 /// Statuses a list may ask for at once.
@@ -135,11 +135,11 @@ pub(super) fn recent(db: &Connection, wanted: &Recent) -> Result<Vec<(SessionId,
     let mut sql = format!("SELECT {HEAD} FROM session WHERE summary IS NOT NULL");
     let (at, name);
     if let Some(before) = &wanted.before {
-        (at, name) = (before.0, before.1.as_str());
+        (at, name) = (before.at, before.session.as_str());
         sql.push_str(" AND (summary ->> '$.at', name) < (?2, ?3)");
         values.extend([&at as &dyn ToSql, &name]);
     }
-    if let Some((label, value)) = &wanted.label {
+    if let Some(Label { name: label, value }) = &wanted.label {
         if !is_label(label) {
             let reason = "a label's name is of `a-z 0-9 _ . -`".to_owned();
             return Err(StoreError::Illegal { reason }.into());

@@ -10,4 +10,4 @@ mod simulation;
 
 pub use effects::Effects;
 pub use hooked_store::{HookedStore, StoreCall, StoreHook};
-pub use simulation::{SimulatedProcess, Simulation, SimulationReport};
+pub use simulation::{SeedResult, SimulatedProcess, Simulation, SimulationReport};

@@ -4,7 +4,10 @@ use std::{
     env, fmt, future,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,8 @@ const START: i64 = 1_767_225_600_000;
 const RESTART: i64 = 1_000;
 /// One of this many calls fails, while errors are left.
 const ERROR_RATE: u32 = 10;
+/// The clock jumps before one of this many calls of the store.
+const JUMP_RATE: u32 = 4;
 
 /// Runs a scenario with many seeds. Each seed determines where the process crashes, how long calls of the store and of
 /// models take, and which of them fail.
@@ -75,7 +80,7 @@ const ERROR_RATE: u32 = 10;
 ///         Err(SessionError::NotFound { .. }) => drop(session.run(&graph, Order::update()).await?),
 ///         _ => {
 ///             runtime.recover().await?; // as a server does at its start
-///             session.wait().await?;
+///             session.wait_status().await?;
 ///         }
 ///     }
 ///     let order: Order = session.state().await?;
@@ -94,6 +99,7 @@ pub struct Simulation {
     store_errors: u32,
     model_errors: u32,
     longest_delay: Duration,
+    longest_jump: Duration,
 }
 
 impl Default for Simulation {
@@ -104,7 +110,7 @@ impl Default for Simulation {
 
 impl Simulation {
     /// Creates a simulation of 100 seeds, each with at most 3 crashes, 2 errors of the store and 2 of models, and with delays
-    /// of up to 100 ms.
+    /// of up to 100 ms. The clock does not jump.
     ///
     /// # Examples
     ///
@@ -121,6 +127,7 @@ impl Simulation {
             store_errors: 2,
             model_errors: 2,
             longest_delay: Duration::from_millis(100),
+            longest_jump: Duration::ZERO,
         }
     }
 
@@ -201,6 +208,23 @@ impl Simulation {
         self
     }
 
+    /// Sets the largest jump of the time of day, forward or back, before a call of the store: a clock that was wrong and is
+    /// corrected, a suspended machine. Waits inside a process do not follow it. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::testing::Simulation;
+    /// use std::time::Duration;
+    ///
+    /// let simulation = Simulation::new().seeds(0..5).longest_jump(Duration::from_secs(86_400));
+    /// # simulation.run(async |_| Ok::<_, std::io::Error>(()));
+    /// ```
+    pub const fn longest_jump(mut self, jump: Duration) -> Self {
+        self.longest_jump = jump;
+        self
+    }
+
     /// Runs the scenario once without faults, and then with each seed.
     ///
     /// An error that the scenario returns ends its process; if the process has met a simulated error, the next one begins as
@@ -220,7 +244,7 @@ impl Simulation {
     ///     let session = process.runtime().build().session("s-1")?;
     ///     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(session.id().to_string())
     /// });
-    /// assert_eq!(report.results[0].1, "s-1");
+    /// assert_eq!(report.results[0].value, "s-1");
     /// ```
     pub fn run<T, E, S>(&self, scenario: S) -> SimulationReport<T>
     where
@@ -271,6 +295,7 @@ impl Simulation {
         let faults = Arc::new(Mutex::new(Faults {
             rng,
             delay: if seed.is_some() { self.longest_delay } else { Duration::ZERO },
+            jump: if seed.is_some() { crate::clock::millis(self.longest_jump) } else { 0 },
             store_errors: self.store_errors,
             model_errors: self.model_errors,
             calls: 0,
@@ -278,6 +303,7 @@ impl Simulation {
         }));
         let effects = Effects::default();
         let (mut crashes, mut now) = (0, START);
+        let offset = Arc::new(AtomicI64::new(0));
         report.seeds += 1;
         for number in 0..=self.crashes + self.store_errors + self.model_errors {
             let crashed = CancellationToken::new();
@@ -294,8 +320,12 @@ impl Simulation {
                 .build()
                 .expect("a runtime without I/O needs nothing of the machine");
             let ended = executor.block_on(async {
-                let hook = SimulatedStore { faults: Arc::clone(&faults), crashed: crashed.clone() };
-                let clock = SimulatedClock { start: now, since: Instant::now() };
+                let hook = SimulatedStore {
+                    faults: Arc::clone(&faults),
+                    crashed: crashed.clone(),
+                    offset: Arc::clone(&offset),
+                };
+                let clock = SimulatedClock { start: now, since: Instant::now(), offset: Arc::clone(&offset) };
                 let process = SimulatedProcess {
                     number,
                     crashes,
@@ -309,7 +339,7 @@ impl Simulation {
                     () = crashed.cancelled() => None,
                     ended = tokio::time::timeout(LONGEST, scenario(process)) => Some(ended),
                 };
-                now = clock.now_ms() + RESTART;
+                now = clock.without_jumps() + RESTART;
                 ended
             });
             drop(executor);
@@ -325,7 +355,7 @@ impl Simulation {
                     report.crashes += 1;
                 }
                 Some(Ok(Ok(result))) => {
-                    report.results.push((seed.unwrap_or_default(), result));
+                    report.results.push(SeedResult { seed: seed.unwrap_or_default(), value: result });
                     return calls;
                 }
                 Some(Ok(Err(_))) if errors != left => {}
@@ -361,7 +391,17 @@ pub struct SimulationReport<T> {
     /// Number of simulated errors of models.
     pub model_errors: u64,
     /// Results of the scenario, by seed.
-    pub results: Vec<(u64, T)>,
+    pub results: Vec<SeedResult<T>>,
+}
+
+/// Result of the scenario for one seed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SeedResult<T> {
+    /// The seed.
+    pub seed: u64,
+    /// What the last process returned.
+    pub value: T,
 }
 
 impl<T> Default for SimulationReport<T> {
@@ -454,7 +494,7 @@ impl SimulatedProcess {
     /// use agent_core::testing::Simulation;
     ///
     /// let report = Simulation::new().seeds(0..5).crashes(0).run(async |process| Ok::<_, std::io::Error>(process.number()));
-    /// assert!(report.results.iter().all(|(_, number)| *number == 0));
+    /// assert!(report.results.iter().all(|result| result.value == 0));
     /// ```
     #[must_use]
     pub const fn number(&self) -> u32 {
@@ -469,7 +509,7 @@ impl SimulatedProcess {
     /// use agent_core::testing::Simulation;
     ///
     /// let report = Simulation::new().seeds(0..5).crashes(0).run(async |process| Ok::<_, std::io::Error>(process.crashes()));
-    /// assert!(report.results.iter().all(|(_, crashes)| *crashes == 0));
+    /// assert!(report.results.iter().all(|result| result.value == 0));
     /// ```
     #[must_use]
     pub const fn crashes(&self) -> u32 {
@@ -482,6 +522,8 @@ impl SimulatedProcess {
 struct Faults {
     rng: fastrand::Rng,
     delay: Duration,
+    /// Largest jump of the clock in milliseconds.
+    jump: i64,
     store_errors: u32,
     model_errors: u32,
     /// Number of calls of the store in this process.
@@ -499,6 +541,11 @@ impl Faults {
         }
     }
 
+    /// Draws how far the clock is wrong from now on, if it jumps.
+    fn jump(&mut self) -> Option<i64> {
+        (self.jump > 0 && self.rng.u32(..JUMP_RATE) == 0).then(|| self.rng.i64(-self.jump..=self.jump))
+    }
+
     fn fails(rng: &mut fastrand::Rng, left: &mut u32) -> bool {
         let fails = *left > 0 && rng.u32(..ERROR_RATE) == 0;
         *left -= u32::from(fails);
@@ -510,6 +557,8 @@ impl Faults {
 struct SimulatedStore {
     faults: Arc<Mutex<Faults>>,
     crashed: CancellationToken,
+    /// How far the clock is wrong.
+    offset: Arc<AtomicI64>,
 }
 
 impl SimulatedStore {
@@ -535,6 +584,9 @@ impl StoreHook for SimulatedStore {
             // Even numbers crash before the call, odd ones after it.
             let crashes = faults.crash_at == Some(faults.calls) && faults.calls.is_multiple_of(2);
             let faults = &mut *faults;
+            if let Some(offset) = faults.jump() {
+                self.offset.store(offset, Ordering::Relaxed);
+            }
             let fails = call == StoreCall::Append && Faults::fails(&mut faults.rng, &mut faults.store_errors);
             (faults.delay(), crashes, fails)
         };
@@ -610,10 +662,17 @@ impl<M: ChatModel> ChatModel for SimulatedModel<M> {
 struct SimulatedClock {
     start: i64,
     since: Instant,
+    offset: Arc<AtomicI64>,
+}
+
+impl SimulatedClock {
+    fn without_jumps(&self) -> i64 {
+        self.start + i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
 }
 
 impl Clock for SimulatedClock {
     fn now_ms(&self) -> i64 {
-        self.start + i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX)
+        self.without_jumps() + self.offset.load(Ordering::Relaxed)
     }
 }

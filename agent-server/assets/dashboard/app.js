@@ -1,49 +1,49 @@
-// The page: which session is looked at, and what happens when something is pressed.
+// The page: the open session, its views, and the commands.
 
 import { api, onUnauthorized } from './api.js';
 import { CallsView, ChatView } from './chat.js';
 import { SessionView } from './session_view.js';
-import { h, icon, setAttr, setText, soon } from './dom.js';
+import { h, icon, setAttr, setText, onNextFrame } from './dom.js';
 import { bytes, number, short, span } from './format.js';
 import { GraphView } from './graph.js';
 import { listen } from './shortcuts.js';
-import { copy, failed, notice } from './toast.js';
+import { copy, showError, notice } from './toast.js';
 import * as prefs from './prefs.js';
 import { SessionsView } from './sessions.js';
-import { isLive } from './session_model.js';
+import { isActive } from './session_model.js';
 import { SchedulesView } from './schedules.js';
 import { TimelineView } from './timeline.js';
 import { TodosView } from './todos.js';
 import { LANGUAGES, lang, setLang, t } from './i18n.js';
 
-const at = id => document.getElementById(id);
+const byId = id => document.getElementById(id);
 
 const TABS = ['chat', 'calls', 'timeline', 'plan'];
 const STATUSES = ['running', 'paused', 'completed', 'failed', 'stopped'];
 
-let desk = new SessionView();
+let view = new SessionView();
 let tab = 'chat';
 
-const draw = soon(drawAll);
-const chat = new ChatView(at('chat'), { answer: answerQuestion, draw });
-const calls = new CallsView(at('panel-calls'), draw);
-const timeline = new TimelineView(at('panel-timeline'), { older: upto => desk.older(upto).then(drawAll, failed), fork: seq => fork(seq) });
-const todos = new TodosView(at('todos'), at('todo-sum'));
-const graph = new GraphView(at('graph'));
-const schedules = new SchedulesView(at('schedules-dialog'), { failed, agents: () => agents });
+const draw = onNextFrame(drawAll);
+const chat = new ChatView(byId('chat'), { answer: answerQuestion, draw });
+const calls = new CallsView(byId('panel-calls'), draw);
+const timeline = new TimelineView(byId('panel-timeline'), { older: upto => view.loadOlder(upto).then(drawAll, showError), fork: seq => fork(seq) });
+const todos = new TodosView(byId('todos'), byId('todo-sum'));
+const graph = new GraphView(byId('graph'));
+const schedules = new SchedulesView(byId('schedules-dialog'), { failed: showError, agents: () => agents });
 const sessions = new SessionsView(
-  { list: at('session-list'), more: at('session-more'), note: at('session-note'), search: at('search'), filter: at('filter') },
-  { listed, failed });
+  { list: byId('session-list'), more: byId('session-more'), note: byId('session-note'), search: byId('search'), filter: byId('filter') },
+  { refreshed: onSessionsRefreshed, failed: showError });
 
-// ---- which session
+// ---- navigation
 
-/** The list was looked at again; what is gone from it may be gone from the server. */
-function listed(fault) {
-  drawLink();
-  if (!fault && desk.id !== undefined && sessions.lost(desk.id)) desk.reconcile();
+/** Handles a new list of sessions. A session that is no longer in it may have been deleted. */
+function onSessionsRefreshed(fault) {
+  drawConnection();
+  if (!fault && view.id !== undefined && sessions.wasDeleted(view.id)) view.reconcile();
 }
 
-function go(id, where = 'chat') {
+function navigate(id, where = 'chat') {
   location.hash = id === undefined ? '#/new' : `#/s/${encodeURIComponent(id)}${where === 'chat' ? '' : `/${where}`}`;
 }
 
@@ -57,70 +57,70 @@ function route() {
   }
   showTab(TABS.includes(found?.[2]) ? found[2] : 'chat');
   showMenu(false);
-  if (id !== desk.id || !desk.shown) open(id);
+  if (id !== view.id || !view.opened) openSession(id);
 }
 
-/** Shows another session. `message`: the first message of a session that does not exist yet. */
-function open(id, message) {
-  desk.end();
-  sessions.choose(id);
+/** Opens another session. `message`: the first message of a session that does not exist yet. */
+function openSession(id, message) {
+  view.close();
+  sessions.select(id);
   chat.reset();
   calls.reset();
   timeline.reset(id);
-  desk = new SessionView(id, message, {
+  view = new SessionView(id, message, {
     draw,
-    link: drawLink,
-    graph: () => graph.show(desk.graph),
-    reopen: () => open(id),
-    refused: text => notice(text, 'error'),
+    connection: drawConnection,
+    graphLoaded: () => graph.show(view.graph),
+    reopen: () => openSession(id),
+    rejected: text => notice(text, 'error'),
     stateAt: seq => timeline.stateAt(seq),
-    asked: prompt => setText(at('announce'), `${t('question.one')}: ${prompt}`),
-    moved: status => {
-      sessions.touch(id, { status, questions: desk.story.questions.size });
-      setText(at('announce'), t(`status.${status}`));
+    questionAsked: prompt => setText(byId('announce'), `${t('question.one')}: ${prompt}`),
+    statusChanged: status => {
+      sessions.patch(id, { status, questions: view.model.questions.size });
+      setText(byId('announce'), t(`status.${status}`));
     },
   });
-  desk.shown = true;
+  view.opened = true;
   graph.show(id === undefined ? null : undefined);
   drawAll();
 }
 
-// ---- what is shown
+// ---- drawing
 
 function drawAll() {
-  const { id, story } = desk;
+  const { id, model } = view;
   const none = id === undefined;
   document.body.classList.toggle('no-session', none);
-  at('welcome').hidden = !none && !desk.fault;
-  at('chat').hidden = Boolean(desk.missing);
+  byId('welcome').hidden = !none && !view.fault;
+  byId('chat').hidden = Boolean(view.missing);
   drawWelcome();
   drawHead();
-  const runs = chat.draw(story, desk.pending);
-  if (!none && !desk.standing) {
-    desk.words(runs);
-    if (sessions.known.has(id) && story.status) sessions.touch(id, { questions: story.questions.size });
+  const runs = chat.draw(model, view.pending);
+  if (!none && !view.pendingStatus) {
+    view.loadExchanges(runs);
+    if (sessions.byId.has(id) && model.status) sessions.patch(id, { questions: model.questions.size });
   }
-  if (tab === 'calls') calls.draw(story);
-  if (tab === 'timeline') timeline.draw(story);
-  todos.draw(story.todos);
-  graph.light(story);
+  if (tab === 'calls') calls.draw(model);
+  if (tab === 'timeline') timeline.draw(model);
+  todos.draw(model.todos);
+  graph.markNodes(model);
   drawUsage();
   drawBackground();
-  drawLink();
+  drawConnection();
 }
 
-/** What this session started in the background, or what started it. */
+/** Draws the sessions that this one started in the background, and the one that started it. */
 function drawBackground() {
-  const one = sessions.known.get(desk.id);
+  const one = sessions.byId.get(view.id);
   const link = id => h('a', { class: 'mono', href: `#/s/${encodeURIComponent(id)}` }, id);
-  const started = [...sessions.known.values()].filter(other => desk.id !== undefined && other.started_by === desk.id);
+  const started = [...sessions.byId.values()].filter(other => view.id !== undefined && other.started_by === view.id);
   const rows = [
     one?.started_by && h('p', {}, t('background.of'), ' ', link(one.started_by)),
     one?.scheduled_by && h('p', {}, t('scheduled.by'), ' ', h('span', { class: 'mono' }, one.scheduled_by)),
     ...started.map(other => h('p', { data: { status: other.status } }, h('span', { class: 'dot', 'aria-hidden': 'true' }), ' ', link(other.session_id), ' ', h('span', { class: 'faint' }, t(`status.${other.status}`)))),
   ].filter(Boolean);
-  const stamp = `${lang()}|${desk.id}|${one?.started_by}|${one?.scheduled_by}|${started.map(other => [other.session_id, other.status])}`;
-  const box = at('background');
+  const stamp = `${lang()}|${view.id}|${one?.started_by}|${one?.scheduled_by}|${started.map(other => [other.session_id, other.status])}`;
+  const box = byId('background');
   box.parentElement.hidden = rows.length === 0;
   if (box.dataset.stamp === stamp) return;
   box.dataset.stamp = stamp;
@@ -128,46 +128,46 @@ function drawBackground() {
 }
 
 function drawHead() {
-  const { id, story } = desk;
-  const status = id === undefined ? undefined : desk.missing ? undefined : story.status;
-  setText(at('session-id'), id ?? t('new.title'));
+  const { id, model } = view;
+  const status = id === undefined ? undefined : view.missing ? undefined : model.status;
+  setText(byId('session-id'), id ?? t('new.title'));
   document.title = id === undefined ? 'agent-core' : `${status === 'paused' ? '(?) ' : ''}${id} · agent-core`;
-  at('copy-id').hidden = id === undefined;
-  setAttr(at('session-head'), 'data-status', status ?? 'none');
-  at('status').hidden = !status;
-  setText(at('status'), status ? t(`status.${status}`) : '');
-  const run = story.run ? t('run.number', { number: story.run }) : '';
-  setText(at('figures'), [run, story.seconds > 0 && !isLive(status) && span(story.seconds * 1000)].filter(Boolean).join(' · '));
-  const known = id !== undefined && !desk.missing && status !== undefined;
-  at('stop').disabled = !known || !(isLive(status) || status === 'paused') || desk.doing;
-  at('resume').disabled = !known || !['stopped', 'failed', 'interrupted'].includes(status) || desk.doing;
-  at('fork').disabled = at('delete').disabled = !known || desk.doing;
-  at('mermaid').disabled = !desk.graph?.mermaid;
-  at('enlarge').disabled = !desk.graph?.nodes?.length;
-  at('busy').hidden = !(known && (isLive(status) || status === 'paused'));
+  byId('copy-id').hidden = id === undefined;
+  setAttr(byId('session-head'), 'data-status', status ?? 'none');
+  byId('status').hidden = !status;
+  setText(byId('status'), status ? t(`status.${status}`) : '');
+  const run = model.run ? t('run.number', { number: model.run }) : '';
+  setText(byId('figures'), [run, model.activeSeconds > 0 && !isActive(status) && span(model.activeSeconds * 1000)].filter(Boolean).join(' · '));
+  const known = id !== undefined && !view.missing && status !== undefined;
+  byId('stop').disabled = !known || !(isActive(status) || status === 'paused') || view.busy;
+  byId('resume').disabled = !known || !['stopped', 'failed', 'interrupted'].includes(status) || view.busy;
+  byId('fork').disabled = byId('delete').disabled = !known || view.busy;
+  byId('mermaid').disabled = !view.graph?.mermaid;
+  byId('enlarge').disabled = !view.graph?.nodes?.length;
+  byId('busy').hidden = !(known && (isActive(status) || status === 'paused'));
   // A session continues with its agent unless another is selected.
-  if (desk.offered !== story.agent && agents.some(one => one.name === story.agent)) at('agent').value = desk.offered = story.agent;
-  setAttr(at('message'), 'placeholder', t(known ? 'composer.more' : 'composer.first'));
+  if (view.shownAgent !== model.agent && agents.some(one => one.name === model.agent)) byId('agent').value = view.shownAgent = model.agent;
+  setAttr(byId('message'), 'placeholder', t(known ? 'composer.more' : 'composer.first'));
 }
 
 function drawWelcome() {
-  const box = at('welcome');
-  const kind = desk.fault ? `fault|${desk.fault.message}` : `new|${lang()}|${(desk.agents ?? agents).map(one => one.name)}`;
+  const box = byId('welcome');
+  const kind = view.fault ? `fault|${view.fault.message}` : `new|${lang()}|${(view.agents ?? agents).map(one => one.name)}`;
   if (box.dataset.kind === kind) return;
   box.dataset.kind = kind;
-  if (desk.fault) {
-    box.replaceChildren(h('div', { class: 'welcome' }, h('h2', {}, t(desk.missing ? 'missing' : 'fault')), h('p', { role: 'alert' }, desk.fault.message)));
+  if (view.fault) {
+    box.replaceChildren(h('div', { class: 'welcome' }, h('h2', {}, t(view.missing ? 'missing' : 'fault')), h('p', { role: 'alert' }, view.fault.message)));
     return;
   }
   const examples = agents.length === 0 || agents.some(one => one.name === 'trend') ? [t('example.1'), t('example.2'), t('example.3')] : [];
   box.replaceChildren(h('div', { class: 'welcome' }, h('h2', {}, t('welcome')), h('p', {}, t('welcome.words')), h('div', { class: 'examples' }, examples.map(text => h('button', { type: 'button', on: { click: () => {
-    at('message').value = text;
-    at('composer').requestSubmit();
+    byId('message').value = text;
+    byId('composer').requestSubmit();
   } } }, text)))));
 }
 
 function drawUsage() {
-  const { usage = {}, sizes, agent } = desk.story;
+  const { usage = {}, sizes, agent } = view.model;
   const rows = [
     agent && ['usage.agent', agent],
     usage?.model_calls !== undefined && ['usage.model_calls', number(usage.model_calls)],
@@ -177,225 +177,225 @@ function drawUsage() {
     sizes && ['usage.journal', `${number(sizes.entries)} · ${bytes(sizes.bytes ?? (sizes.journal_bytes ?? 0) + (sizes.snapshot_bytes ?? 0))}`],
   ].filter(Boolean);
   const stamp = `${lang()}|${rows}`;
-  if (at('usage').dataset.stamp === stamp) return;
-  at('usage').dataset.stamp = stamp;
-  at('usage').replaceChildren(...rows.flatMap(([name, value]) => [h('dt', {}, t(name)), h('dd', {}, value)]));
-  if (rows.length === 0) at('usage').append(h('dt', {}, '—'), h('dd', {}));
+  if (byId('usage').dataset.stamp === stamp) return;
+  byId('usage').dataset.stamp = stamp;
+  byId('usage').replaceChildren(...rows.flatMap(([name, value]) => [h('dt', {}, t(name)), h('dd', {}, value)]));
+  if (rows.length === 0) byId('usage').append(h('dt', {}, '—'), h('dd', {}));
 }
 
-function drawLink() {
-  const state = sessions.fault?.status === 401 ? 'locked' : sessions.fault?.code === 'unreachable' ? 'lost' : desk.polled && desk.link !== 'open' ? 'polling' : desk.link ?? (sessions.fault ? 'lost' : sessions.looked ? 'open' : 'connecting');
-  setAttr(at('link'), 'data-link', state);
-  setText(at('link'), t(`link.${state}`));
+function drawConnection() {
+  const state = sessions.lastError?.status === 401 ? 'locked' : sessions.lastError?.code === 'unreachable' ? 'lost' : view.polled && view.connection !== 'open' ? 'polling' : view.connection ?? (sessions.lastError ? 'lost' : sessions.loaded ? 'open' : 'connecting');
+  setAttr(byId('link'), 'data-link', state);
+  setText(byId('link'), t(`link.${state}`));
 }
 
 function showTab(name) {
-  if (name === 'plan' && getComputedStyle(at('tab-plan')).display === 'none') name = 'chat';
+  if (name === 'plan' && getComputedStyle(byId('tab-plan')).display === 'none') name = 'chat';
   tab = name;
   for (const one of TABS) {
     const chosen = one === name;
-    setAttr(at(`tab-${one}`), 'aria-selected', String(chosen));
-    at(`tab-${one}`).tabIndex = chosen ? 0 : -1;
-    if (one !== 'plan') at(`panel-${one}`).hidden = !chosen;
+    setAttr(byId(`tab-${one}`), 'aria-selected', String(chosen));
+    byId(`tab-${one}`).tabIndex = chosen ? 0 : -1;
+    if (one !== 'plan') byId(`panel-${one}`).hidden = !chosen;
   }
   document.body.dataset.tab = name;
   draw();
 }
 
-// ---- what is done
+// ---- commands
 
 /** Runs `work` with the buttons disabled and shows its error. */
-async function doing(work) {
-  const mine = desk;
-  mine.doing = true;
+async function runCommand(work) {
+  const target = view;
+  target.busy = true;
   draw();
   try {
-    return await work(mine);
+    return await work(target);
   } catch (error) {
-    if (error.status === 404) mine.reconcile();
-    failed(error);
+    if (error.status === 404) target.reconcile();
+    showError(error);
     return undefined;
   } finally {
-    mine.doing = false;
+    target.busy = false;
     draw();
   }
 }
 
-const stop = () => doing(mine => api.stop(mine.id)).then(() => desk.reconcile());
-const resume = () => doing(mine => api.resume(mine.id)).then(() => desk.reconcile());
+const stop = () => runCommand(target => api.stop(target.id)).then(() => view.reconcile());
+const resume = () => runCommand(target => api.resume(target.id)).then(() => view.reconcile());
 
 async function fork(seq) {
-  const made = await doing(mine => api.fork(mine.id, seq));
+  const made = await runCommand(target => api.fork(target.id, seq));
   if (!made) return;
   notice(t('forked', { id: made.session_id }));
-  sessions.look();
-  go(made.session_id);
+  sessions.refresh();
+  navigate(made.session_id);
 }
 
 async function remove() {
-  const { id } = desk;
-  if (!(await sure(t('delete.sure', { id }), t('delete')))) return;
-  const done = await doing(async mine => {
-    await api.remove(mine.id);
+  const { id } = view;
+  if (!(await confirmDialog(t('delete.sure', { id }), t('delete')))) return;
+  const done = await runCommand(async target => {
+    await api.remove(target.id);
     return true;
   });
   if (!done) return;
   notice(t('deleted', { id }));
-  sessions.forget(id);
-  go(undefined);
+  sessions.remove(id);
+  navigate(undefined);
 }
 
-function sure(question, yes) {
-  const dialog = at('sure-dialog');
-  setText(at('sure-words'), question);
-  setText(at('sure-yes'), yes);
+function confirmDialog(question, yes) {
+  const dialog = byId('sure-dialog');
+  setText(byId('sure-words'), question);
+  setText(byId('sure-yes'), yes);
   dialog.returnValue = 'no';
   dialog.showModal();
   return new Promise(resolve => dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true }));
 }
 
 async function answerQuestion(id, value) {
-  const mine = desk;
-  await api.answer(mine.id, id, value);
-  mine.story.questions.delete(id);
+  const target = view;
+  await api.answer(target.id, id, value);
+  target.model.questions.delete(id);
   draw();
 }
 
 async function send() {
-  const message = at('message').value.trim();
-  if (!message || desk.sending) return;
-  const id = desk.missing ? undefined : desk.id;
-  if (!at('busy').hidden && at('busy').value === 'steer') return steer(message);
+  const message = byId('message').value.trim();
+  if (!message || view.sending) return;
+  const id = view.missing ? undefined : view.id;
+  if (!byId('busy').hidden && byId('busy').value === 'steer') return steer(message);
   const body = { message, session_id: id ?? newSession() };
-  if (!at('agent').hidden) body.agent = at('agent').value;
-  if (!at('busy').hidden) body.on_busy = at('busy').value;
-  at('message').value = '';
+  if (!byId('agent').hidden) body.agent = byId('agent').value;
+  if (!byId('busy').hidden) body.on_busy = byId('busy').value;
+  byId('message').value = '';
   if (id === undefined) {
-    open(body.session_id, message);
-    go(body.session_id);
+    openSession(body.session_id, message);
+    navigate(body.session_id);
   }
-  const mine = desk;
-  mine.sending = true;
-  mine.pending = message;
+  const target = view;
+  target.sending = true;
+  target.pending = message;
   draw();
   try {
-    if (id === undefined) await mine.linked();
+    if (id === undefined) await target.waitUntilConnected();
     const answer = await api.start(body);
     // A status received over the socket is newer than this response.
-    const received = mine.story.run === answer.data?.run ? mine.story.status : undefined;
-    sessions.touch(answer.session_id, { status: received ?? (answer.status === 'started' ? 'running' : answer.status), at: Date.now(), ...(body.agent ? { agent: body.agent } : {}) });
-    if (mine !== desk) return;
-    if (mine.live) mine.live.now();
-    else mine.begin();
+    const received = target.model.run === answer.data?.run ? target.model.status : undefined;
+    sessions.patch(answer.session_id, { status: received ?? (answer.status === 'started' ? 'running' : answer.status), at: Date.now(), ...(body.agent ? { agent: body.agent } : {}) });
+    if (target !== view) return;
+    if (target.socket) target.socket.reconnectNow();
+    else target.load();
   } catch (error) {
-    if (mine === desk) {
-      mine.pending = undefined;
-      if (!at('message').value) at('message').value = message;
-      if (id === undefined) go(undefined);
+    if (target === view) {
+      target.pending = undefined;
+      if (!byId('message').value) byId('message').value = message;
+      if (id === undefined) navigate(undefined);
     }
-    failed(error);
+    showError(error);
   } finally {
-    mine.sending = false;
+    target.sending = false;
     draw();
   }
 }
 
-/** Gives a message to the agent at work, without a new run. */
+/** Steers the running agent with a message, without a new run. */
 async function steer(message) {
-  at('message').value = '';
-  const done = await doing(async mine => {
-    await api.steer(mine.id, message);
+  byId('message').value = '';
+  const done = await runCommand(async target => {
+    await api.steer(target.id, message);
     return true;
   });
   if (done) notice(t('steered'));
-  else if (!at('message').value) at('message').value = message;
+  else if (!byId('message').value) byId('message').value = message;
 }
 
-/** As the server names sessions. */
+/** Returns a session id in the form of the server. */
 function newSession() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return `s-${[...bytes].map(byte => byte.toString(16).padStart(2, '0')).join('')}`;
 }
 
-let dismissed = false;
+let keyDismissed = false;
 
-/** Asks for the API key. Without a click (`said`: the reason) only once, since closing the dialog declines it. */
-function askKey(said) {
-  const dialog = at('key-dialog');
-  if (dialog.open || (said !== undefined && dismissed)) return;
-  at('key-value').value = '';
-  keyProblem(said !== undefined && prefs.bearer() ? t('key.refused') : '');
-  at('key-forget').disabled = !prefs.bearer();
+/** Opens the dialog for the API key. Without a click (`reason` is set) only once, since closing the dialog declines it. */
+function openKeyDialog(reason) {
+  const dialog = byId('key-dialog');
+  if (dialog.open || (reason !== undefined && keyDismissed)) return;
+  byId('key-value').value = '';
+  showKeyError(reason !== undefined && prefs.bearer() ? t('key.refused') : '');
+  byId('key-forget').disabled = !prefs.bearer();
   dialog.showModal();
 }
 
-function keyProblem(words) {
-  setText(at('key-problem'), words);
-  setAttr(at('key-value'), 'aria-invalid', words ? 'true' : null);
+function showKeyError(words) {
+  setText(byId('key-problem'), words);
+  setAttr(byId('key-value'), 'aria-invalid', words ? 'true' : null);
 }
 
-function useKey(value) {
-  // Others fit into no header: nothing could be sent at all.
+function saveKey(value) {
+  // Other characters are invalid in a header.
   if (value !== null && !/^[\x21-\x7e]+$/.test(value)) {
-    keyProblem(t('key.odd'));
+    showKeyError(t('key.odd'));
     return;
   }
   prefs.setBearer(value);
-  at('key-dialog').close();
-  dismissed = false;
+  byId('key-dialog').close();
+  keyDismissed = false;
   drawKey();
   sessions.restart();
   loadAgents();
-  open(desk.id);
+  openSession(view.id);
 }
 
-const drawKey = () => setAttr(at('key'), 'data-set', prefs.bearer() ? 'yes' : null);
+const drawKey = () => setAttr(byId('key'), 'data-set', prefs.bearer() ? 'yes' : null);
 
-// ---- keys
+// ---- keyboard shortcuts
 
-/** Key, name, what it does; without: it is done elsewhere. */
+/** Key, name and command; without a command it is handled elsewhere. */
 const SHORTCUTS = [
-  ['?', 'help', () => at('help-dialog').showModal()],
+  ['?', 'help', () => byId('help-dialog').showModal()],
   ['n', 'keys.new', () => {
-    go(undefined);
-    at('message').focus();
+    navigate(undefined);
+    byId('message').focus();
   }],
-  ['m', 'keys.message', () => at('message').focus()],
+  ['m', 'keys.message', () => byId('message').focus()],
   ['/', 'keys.search', () => {
     showMenu(true);
-    at('search').focus();
+    byId('search').focus();
   }],
-  ['j', 'keys.next', () => step(1)],
-  ['k', 'keys.previous', () => step(-1)],
-  ['c', 'tab.chat', () => go(desk.id, 'chat')],
-  ['o', 'tab.calls', () => go(desk.id, 'calls')],
+  ['j', 'keys.next', () => selectNeighbor(1)],
+  ['k', 'keys.previous', () => selectNeighbor(-1)],
+  ['c', 'tab.chat', () => navigate(view.id, 'chat')],
+  ['o', 'tab.calls', () => navigate(view.id, 'calls')],
   ['v', 'tab.timeline', () => {
-    go(desk.id, 'timeline');
-    afterDrawing(() => at('journal').focus());
+    navigate(view.id, 'timeline');
+    afterDraw(() => byId('journal').focus());
   }],
   ['q', 'keys.question', () => {
-    go(desk.id, 'chat');
-    afterDrawing(() => document.querySelector('.question .option, .question textarea, .question input, .question select, .question .primary')?.focus());
+    navigate(view.id, 'chat');
+    afterDraw(() => document.querySelector('.question .option, .question textarea, .question input, .question select, .question .primary')?.focus());
   }],
   ['1–9', 'keys.option', undefined],
-  ['s', 'stop', () => at('stop').disabled || stop()],
-  ['r', 'resume', () => at('resume').disabled || resume()],
+  ['s', 'stop', () => byId('stop').disabled || stop()],
+  ['r', 'resume', () => byId('resume').disabled || resume()],
   ['b', 'keys.mark', () => tab === 'timeline' && timeline.setMark()],
   ['d', 'keys.compare', () => tab === 'timeline' && timeline.compare()],
   ['f', 'keys.fork', () => {
-    if (tab === 'timeline' && timeline.chosen) timeline.forkHere();
-    else if (!at('fork').disabled) fork();
+    if (tab === 'timeline' && timeline.selected) timeline.forkHere();
+    else if (!byId('fork').disabled) fork();
   }],
-  ['t', 'theme', () => at('theme').click()],
-  ['l', 'language', () => at('lang').click()],
+  ['t', 'theme', () => byId('theme').click()],
+  ['l', 'language', () => byId('lang').click()],
   ['Esc', 'keys.leave', undefined],
 ];
 
-const afterDrawing = work => requestAnimationFrame(() => requestAnimationFrame(work));
+const afterDraw = work => requestAnimationFrame(() => requestAnimationFrame(work));
 
-function step(by) {
-  const id = sessions.beside(by);
-  if (id !== undefined) go(id, tab === 'plan' ? 'chat' : tab);
+function selectNeighbor(by) {
+  const id = sessions.neighbor(by);
+  if (id !== undefined) navigate(id, tab === 'plan' ? 'chat' : tab);
 }
 
 function option(number, from) {
@@ -404,33 +404,33 @@ function option(number, from) {
 }
 
 function escape() {
-  const inside = document.body.classList.contains('menu-open') && at('sessions').contains(document.activeElement) && at('menu').offsetParent;
+  const inside = document.body.classList.contains('menu-open') && byId('sessions').contains(document.activeElement) && byId('menu').offsetParent;
   showMenu(false);
-  if (inside) at('menu').focus();
+  if (inside) byId('menu').focus();
   else document.activeElement?.blur?.();
 }
 
 /** The list of sessions, on screens without room for it. */
 function showMenu(open) {
   document.body.classList.toggle('menu-open', open);
-  setAttr(at('menu'), 'aria-expanded', String(open));
+  setAttr(byId('menu'), 'aria-expanded', String(open));
 }
 
 function onTabKey(event) {
-  const shown = TABS.filter(one => at(`tab-${one}`).offsetParent !== null);
+  const shown = TABS.filter(one => byId(`tab-${one}`).offsetParent !== null);
   const here = shown.indexOf(tab);
   const to = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: shown.length - 1 }[event.key];
   if (to === undefined) return;
   event.preventDefault();
   const name = shown[(to + shown.length) % shown.length];
-  if (desk.id === undefined) showTab(name);
-  else go(desk.id, name);
-  at(`tab-${name}`).focus();
+  if (view.id === undefined) showTab(name);
+  else navigate(view.id, name);
+  byId(`tab-${name}`).focus();
 }
 
-// ---- words and looks
+// ---- language and theme
 
-function writeWords() {
+function writeTexts() {
   document.documentElement.lang = lang();
   for (const element of document.querySelectorAll('[data-words]')) setText(element, t(element.dataset.words));
   for (const element of document.querySelectorAll('[data-label]')) {
@@ -439,46 +439,46 @@ function writeWords() {
   }
   for (const element of document.querySelectorAll('[data-placeholder]')) setAttr(element, 'placeholder', t(element.dataset.placeholder));
   const other = LANGUAGES.find(([code]) => code !== lang());
-  at('lang').replaceChildren(other[1]);
-  setAttr(at('lang'), 'lang', other[0]);
-  setAttr(at('lang'), 'aria-label', `${other[1]} (${t('language')})`);
+  byId('lang').replaceChildren(other[1]);
+  setAttr(byId('lang'), 'lang', other[0]);
+  setAttr(byId('lang'), 'aria-label', `${other[1]} (${t('language')})`);
   writeTheme();
-  at('help').replaceChildren('?');
-  at('key').replaceChildren(icon('key'));
-  at('schedules').replaceChildren(icon('clock'));
-  at('menu').replaceChildren(icon('menu'));
-  at('send').replaceChildren(icon('send'));
-  at('copy-id').replaceChildren(icon('copy'));
-  at('new').replaceChildren(icon('plus'), t('new'));
-  at('stop').replaceChildren(icon('stop'), t('stop'));
-  at('resume').replaceChildren(icon('play'), t('resume'));
-  at('fork').replaceChildren(icon('fork'), t('fork'));
-  at('delete').replaceChildren(icon('trash'), t('delete'));
-  choices(at('filter'), [['', t('sessions.all')], ...STATUSES.map(status => [status, t(`status.${status}`)])]);
-  choices(at('busy'), ['enqueue', 'steer', 'reject', 'interrupt', 'rollback'].map(policy => [policy, t(`busy.${policy}`)]));
-  at('keys').replaceChildren(...SHORTCUTS.map(([key, name]) => h('div', {}, h('dt', {}, h('kbd', {}, key)), h('dd', {}, t(name)))));
+  byId('help').replaceChildren('?');
+  byId('key').replaceChildren(icon('key'));
+  byId('schedules').replaceChildren(icon('clock'));
+  byId('menu').replaceChildren(icon('menu'));
+  byId('send').replaceChildren(icon('send'));
+  byId('copy-id').replaceChildren(icon('copy'));
+  byId('new').replaceChildren(icon('plus'), t('new'));
+  byId('stop').replaceChildren(icon('stop'), t('stop'));
+  byId('resume').replaceChildren(icon('play'), t('resume'));
+  byId('fork').replaceChildren(icon('fork'), t('fork'));
+  byId('delete').replaceChildren(icon('trash'), t('delete'));
+  setOptions(byId('filter'), [['', t('sessions.all')], ...STATUSES.map(status => [status, t(`status.${status}`)])]);
+  setOptions(byId('busy'), ['enqueue', 'steer', 'reject', 'interrupt', 'rollback'].map(policy => [policy, t(`busy.${policy}`)]));
+  byId('keys').replaceChildren(...SHORTCUTS.map(([key, name]) => h('div', {}, h('dt', {}, h('kbd', {}, key)), h('dd', {}, t(name)))));
 }
 
 function writeTheme() {
-  at('theme').replaceChildren(icon('sun'), t(`theme.${prefs.theme()}`));
-  setAttr(at('theme'), 'aria-label', `${t('theme')}: ${t(`theme.${prefs.theme()}`)}`);
+  byId('theme').replaceChildren(icon('sun'), t(`theme.${prefs.theme()}`));
+  setAttr(byId('theme'), 'aria-label', `${t('theme')}: ${t(`theme.${prefs.theme()}`)}`);
 }
 
-function choices(select, options) {
+function setOptions(select, options) {
   const { value } = select;
   select.replaceChildren(...options.map(([code, label]) => h('option', { value: code }, label)));
   if (options.some(([code]) => code === value)) select.value = value;
 }
 
-function relabel() {
-  writeWords();
+function applyLanguage() {
+  writeTexts();
   chat.reset();
   calls.reset();
-  timeline.words();
-  at('session-list').replaceChildren();
-  at('todos').querySelector('.todos').replaceChildren();
+  timeline.writeTexts();
+  byId('session-list').replaceChildren();
+  byId('todos').querySelector('.todos').replaceChildren();
   sessions.draw();
-  graph.show(desk.id === undefined ? null : desk.graph);
+  graph.show(view.id === undefined ? null : view.graph);
   drawAll();
 }
 
@@ -489,76 +489,76 @@ async function loadAgents() {
   } catch {
     agents = []; // the server's default answers
   }
-  choices(at('agent'), agents.map(one => [one.name, one.name]));
-  at('agent').hidden = agents.length < 2;
+  setOptions(byId('agent'), agents.map(one => [one.name, one.name]));
+  byId('agent').hidden = agents.length < 2;
   drawAll();
 }
 
-// ---- from here on it lives
+// ---- start
 
-at('composer').addEventListener('submit', event => {
+byId('composer').addEventListener('submit', event => {
   event.preventDefault();
   send();
 });
-at('message').addEventListener('keydown', event => {
+byId('message').addEventListener('keydown', event => {
   // While a Korean syllable is put together, Enter belongs to the keyboard.
   if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
   event.preventDefault();
   send();
 });
-at('stop').addEventListener('click', stop);
-at('resume').addEventListener('click', resume);
-at('fork').addEventListener('click', () => fork());
-at('delete').addEventListener('click', remove);
-at('copy-id').addEventListener('click', () => copy(desk.id));
-at('enlarge').addEventListener('click', () => graph.enlarge(at('graph-dialog'), () => desk.story));
-at('mermaid').addEventListener('click', () => desk.graph?.mermaid && copy(desk.graph.mermaid));
-at('schedules').addEventListener('click', () => schedules.open());
-at('help').addEventListener('click', () => at('help-dialog').showModal());
-at('key').addEventListener('click', () => askKey());
-at('key-form').addEventListener('submit', event => {
+byId('stop').addEventListener('click', stop);
+byId('resume').addEventListener('click', resume);
+byId('fork').addEventListener('click', () => fork());
+byId('delete').addEventListener('click', remove);
+byId('copy-id').addEventListener('click', () => copy(view.id));
+byId('enlarge').addEventListener('click', () => graph.enlarge(byId('graph-dialog'), () => view.model));
+byId('mermaid').addEventListener('click', () => view.graph?.mermaid && copy(view.graph.mermaid));
+byId('schedules').addEventListener('click', () => schedules.open());
+byId('help').addEventListener('click', () => byId('help-dialog').showModal());
+byId('key').addEventListener('click', () => openKeyDialog());
+byId('key-form').addEventListener('submit', event => {
   event.preventDefault();
-  if (at('key-value').value.trim()) useKey(at('key-value').value.trim());
+  if (byId('key-value').value.trim()) saveKey(byId('key-value').value.trim());
 });
-at('key-forget').addEventListener('click', () => useKey(null));
-at('key-close').addEventListener('click', () => {
-  dismissed = true;
-  at('key-dialog').close();
+byId('key-forget').addEventListener('click', () => saveKey(null));
+byId('key-close').addEventListener('click', () => {
+  keyDismissed = true;
+  byId('key-dialog').close();
 });
-at('key-dialog').addEventListener('cancel', () => (dismissed = true));
-at('theme').addEventListener('click', () => {
-  prefs.setTheme({ auto: 'light', light: 'dark', dark: 'auto' }[prefs.theme()]);
+byId('key-dialog').addEventListener('cancel', () => (keyDismissed = true));
+byId('theme').addEventListener('click', () => {
+  prefs.setTheme({ auto: 'light', markNodes: 'dark', dark: 'auto' }[prefs.theme()]);
   writeTheme();
 });
-at('lang').addEventListener('click', () => {
+byId('lang').addEventListener('click', () => {
   setLang(LANGUAGES.find(([code]) => code !== lang())[0]);
-  relabel();
+  applyLanguage();
 });
-at('menu').addEventListener('click', () => showMenu(!document.body.classList.contains('menu-open')));
+byId('menu').addEventListener('click', () => showMenu(!document.body.classList.contains('menu-open')));
 document.addEventListener('pointerdown', event => {
-  if (!at('sessions').contains(event.target) && !at('menu').contains(event.target)) showMenu(false);
+  if (!byId('sessions').contains(event.target) && !byId('menu').contains(event.target)) showMenu(false);
 });
-at('tabs').addEventListener('click', event => {
+byId('tabs').addEventListener('click', event => {
   const name = event.target.closest('[data-tab]')?.dataset.tab;
   if (!name) return;
-  if (desk.id === undefined) showTab(name);
-  else go(desk.id, name);
+  if (view.id === undefined) showTab(name);
+  else navigate(view.id, name);
 });
-at('tabs').addEventListener('keydown', onTabKey);
-at('shortcuts').checked = prefs.remembered('shortcuts') !== 'off';
-at('shortcuts').addEventListener('change', () => prefs.remember('shortcuts', at('shortcuts').checked ? null : 'off'));
+byId('tabs').addEventListener('keydown', onTabKey);
+byId('shortcuts').checked = prefs.remembered('shortcuts') !== 'off';
+byId('shortcuts').addEventListener('change', () => prefs.remember('shortcuts', byId('shortcuts').checked ? null : 'off'));
 listen(SHORTCUTS, { escape, option });
 window.addEventListener('hashchange', route);
-onUnauthorized(askKey);
+onUnauthorized(openKeyDialog);
 setInterval(() => {
   if (document.hidden) return;
   sessions.draw();
-  if (desk.story.questions.size > 0 || isLive(desk.story.status)) draw();
+  if (view.model.questions.size > 0 || isActive(view.model.status)) draw();
 }, 1_000);
 
 prefs.applyTheme();
-writeWords();
+writeTexts();
 drawKey();
 loadAgents();
-sessions.look();
+sessions.refresh();
 route();

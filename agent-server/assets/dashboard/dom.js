@@ -69,7 +69,7 @@ export function keyed(parent, items, key, create, update) {
     if (element === at) at = at.nextElementSibling;
     else move(parent, element, at);
   }
-  for (const gone of old.values()) gone.remove();
+  for (const removed of old.values()) removed.remove();
 }
 
 /** Puts an element before another; what has the focus, or is scrolled or open, stays so. */
@@ -84,7 +84,7 @@ function move(parent, element, before) {
 }
 
 /** Runs `work` once at the next frame, however often it is requested. In a hidden tab: after a short timeout. */
-export function soon(work) {
+export function onNextFrame(work) {
   let due = false;
   return () => {
     if (due) return;

@@ -5,8 +5,8 @@ import { t } from './i18n.js';
 
 let count = 0;
 
-/** What a form cannot give a value for. It is shown at its field already. */
-export class Misfit extends Error {}
+/** A field without a valid value. The problem is shown at the field already. */
+export class InvalidField extends Error {}
 
 /** Bounds of a schema in words, for the line under a field. */
 function bounds(schema) {
@@ -23,24 +23,24 @@ function bounds(schema) {
   ].filter(Boolean).join(' · ');
 }
 
-/** A field of a form: `read()` gives the value or throws, `refuse(words)` shows what is wrong at it. */
+/** A field of a form: `read()` gives the value or throws, `showProblem(text)` shows what is wrong at it. */
 export function field(control, schema, read, more = {}) {
   const id = `field-${(count += 1)}`;
-  const said = [schema.description, bounds(schema)].filter(Boolean).join(' · ');
-  const hint = said ? h('small', { class: 'hint-line', id: `${id}-hint`, dir: 'auto' }, said) : null;
+  const description = [schema.description, bounds(schema)].filter(Boolean).join(' · ');
+  const hint = description ? h('small', { class: 'hint-line', id: `${id}-hint`, dir: 'auto' }, description) : null;
   const problem = h('small', { class: 'problem', id: `${id}-problem` });
-  const marked = more.marked ?? control;
+  const invalidMarked = more.invalidMarked ?? control;
   if (!control.id) control.id = id;
-  marked.setAttribute('aria-describedby', `${hint ? `${id}-hint ` : ''}${id}-problem`);
+  invalidMarked.setAttribute('aria-describedby', `${hint ? `${id}-hint ` : ''}${id}-problem`);
   const clear = () => {
-    marked.removeAttribute('aria-invalid');
+    invalidMarked.removeAttribute('aria-invalid');
     setText(problem, '');
   };
   const form = {
     ...more, control: more.nested ? undefined : control, element: h('div', { class: more.nested ? 'nest' : 'leaf' }, more.nested ? hint : null, control, more.nested ? null : hint, problem),
     at: more.at ?? (() => form),
-    refuse: words => {
-      marked.setAttribute('aria-invalid', 'true');
+    showProblem: words => {
+      invalidMarked.setAttribute('aria-invalid', 'true');
       setText(problem, words);
     },
     read: () => {
@@ -48,9 +48,9 @@ export function field(control, schema, read, more = {}) {
       try {
         return read();
       } catch (error) {
-        if (error instanceof Misfit) throw error;
-        form.refuse(error.message);
-        throw new Misfit(error.message);
+        if (error instanceof InvalidField) throw error;
+        form.showProblem(error.message);
+        throw new InvalidField(error.message);
       }
     },
   };
@@ -58,38 +58,38 @@ export function field(control, schema, read, more = {}) {
   return form;
 }
 
-const fault = (key, fields) => {
+const fail = (key, fields) => {
   throw new Error(t(key, fields));
 };
 
 /** How many entries a list may have. */
-export function counted(schema, entries) {
-  if (entries.length < (schema.minItems ?? 0)) fault('form.few', { least: schema.minItems });
-  if (entries.length > (schema.maxItems ?? Infinity)) fault('form.many', { most: schema.maxItems });
-  if (schema.uniqueItems && new Set(entries.map(entry => JSON.stringify(entry))).size < entries.length) fault('form.unique');
+export function checkLength(schema, entries) {
+  if (entries.length < (schema.minItems ?? 0)) fail('form.few', { least: schema.minItems });
+  if (entries.length > (schema.maxItems ?? Infinity)) fail('form.many', { most: schema.maxItems });
+  if (schema.uniqueItems && new Set(entries.map(entry => JSON.stringify(entry))).size < entries.length) fail('form.unique');
   return entries;
 }
 
 /** A value as a person reads it. */
-export const named = value => (value === true ? t('yes') : value === false ? t('no') : typeof value === 'string' ? value : JSON.stringify(value));
+export const valueLabel = value => (value === true ? t('yes') : value === false ? t('no') : typeof value === 'string' ? value : JSON.stringify(value));
 
 /** One of some values. Nothing is chosen for the person, unless the schema does. */
 export function choice(values, schema, first, optional) {
   const at = values.findIndex(value => JSON.stringify(value) === JSON.stringify(first));
-  const select = h('select', {}, h('option', { value: '' }, optional ? '—' : t('form.choose')), values.map((value, index) => h('option', { value: String(index) }, named(value))));
+  const select = h('select', {}, h('option', { value: '' }, optional ? '—' : t('form.choose')), values.map((value, index) => h('option', { value: String(index) }, valueLabel(value))));
   select.selectedIndex = at + 1;
-  return field(select, schema, () => (select.selectedIndex === 0 ? fault('form.choose_one') : values[select.selectedIndex - 1]), { empty: () => select.selectedIndex === 0 });
+  return field(select, schema, () => (select.selectedIndex === 0 ? fail('form.choose_one') : values[select.selectedIndex - 1]), { empty: () => select.selectedIndex === 0 });
 }
 
 /** Some of some values. */
-export function ticks(values, schema, first) {
+export function checkboxes(values, schema, first) {
   const boxes = values.map(value => {
     const box = h('input', { type: 'checkbox' });
     box.checked = Array.isArray(first) && first.some(one => JSON.stringify(one) === JSON.stringify(value));
     return box;
   });
-  const group = h('div', { class: 'ticks', role: 'group' }, values.map((value, at) => h('label', { class: 'check' }, boxes[at], h('bdi', {}, named(value)))));
-  return field(group, schema, () => counted(schema, values.filter((value, at) => boxes[at].checked)), { empty: () => !boxes.some(box => box.checked) });
+  const group = h('div', { class: 'ticks', role: 'group' }, values.map((value, at) => h('label', { class: 'check' }, boxes[at], h('bdi', {}, valueLabel(value)))));
+  return field(group, schema, () => checkLength(schema, values.filter((value, at) => boxes[at].checked)), { empty: () => !boxes.some(box => box.checked) });
 }
 
 const KINDS = { date: 'date', time: 'time', email: 'email', uri: 'url', password: 'password' };
@@ -104,13 +104,13 @@ export function text(schema, first, nullable) {
     const { value } = input;
     if (value === '' && !input.validity.badInput) {
       if (nullable) return null;
-      if (!blank) fault('form.needed');
+      if (!blank) fail('form.needed');
     }
     // A schema counts characters, `maxlength` would count halves of some.
     const length = [...value].length;
-    if (length < (schema.minLength ?? 0)) fault('form.short', { least: schema.minLength });
-    if (length > (schema.maxLength ?? Infinity)) fault('form.long', { most: schema.maxLength });
-    if (!input.validity.valid) fault(`form.${input.type}`);
+    if (length < (schema.minLength ?? 0)) fail('form.short', { least: schema.minLength });
+    if (length > (schema.maxLength ?? Infinity)) fail('form.long', { most: schema.maxLength });
+    if (!input.validity.valid) fail(`form.${input.type}`);
     if (schema.pattern) {
       let pattern;
       try {
@@ -118,7 +118,7 @@ export function text(schema, first, nullable) {
       } catch {
         return value; // left to the server
       }
-      if (!pattern.test(value)) fault('form.pattern', { pattern: schema.pattern });
+      if (!pattern.test(value)) fail('form.pattern', { pattern: schema.pattern });
     }
     return value;
   }, { empty: () => input.value === '' && !input.validity.badInput });
@@ -130,11 +130,11 @@ export function number(schema, type, first, nullable) {
   const empty = () => input.value === '' && !input.validity.badInput;
   return field(input, schema, () => {
     if (empty() && nullable) return null;
-    if (input.value === '') fault('form.number');
+    if (input.value === '') fail('form.number');
     const value = Number(input.value);
-    if (type === 'integer' && !Number.isInteger(value)) fault('form.integer');
-    if (value < (schema.minimum ?? -Infinity)) fault('form.least', { least: schema.minimum });
-    if (value > (schema.maximum ?? Infinity)) fault('form.most', { most: schema.maximum });
+    if (type === 'integer' && !Number.isInteger(value)) fail('form.integer');
+    if (value < (schema.minimum ?? -Infinity)) fail('form.least', { least: schema.minimum });
+    if (value > (schema.maximum ?? Infinity)) fail('form.most', { most: schema.maximum });
     return value;
   }, { empty });
 }
@@ -143,10 +143,10 @@ export function number(schema, type, first, nullable) {
 export function lines(type, schema, first) {
   const area = h('textarea', { rows: 3, dir: 'auto', placeholder: t('form.lines') });
   if (Array.isArray(first)) area.value = first.join('\n');
-  return field(area, schema, () => counted(schema, area.value.split('\n').filter(line => line.trim() !== '').map(line => {
+  return field(area, schema, () => checkLength(schema, area.value.split('\n').filter(line => line.trim() !== '').map(line => {
     if (type === 'string') return line;
     const value = Number(line);
-    return Number.isNaN(value) ? fault('form.not_number', { text: line }) : value;
+    return Number.isNaN(value) ? fail('form.not_number', { text: line }) : value;
   })), { empty: () => area.value.trim() === '' });
 }
 
@@ -156,14 +156,14 @@ export function json(first, schema = {}) {
   if (first !== undefined) area.value = JSON.stringify(first, null, 2);
   area.rows = Math.min(Math.max(area.value.split('\n').length, 3), 16);
   const empty = () => area.value.trim() === '';
-  return field(area, schema, () => (empty() ? fault('form.needed') : parsed(area.value)), { empty });
+  return field(area, schema, () => (empty() ? fail('form.needed') : parseJson(area.value)), { empty });
 }
 
 /** The value of a text that must be JSON. */
-export function parsed(words) {
+export function parseJson(words) {
   try {
     return JSON.parse(words);
   } catch (error) {
-    return fault('form.not_json', { reason: error.message });
+    return fail('form.not_json', { reason: error.message });
   }
 }

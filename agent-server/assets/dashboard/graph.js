@@ -1,22 +1,22 @@
-// The graph of the chosen session, drawn; running nodes lit, finished and failed ones marked.
+// Drawing of the session's graph; nodes are marked by their state.
 
 import { add, cut, h, s, setAttr, setText } from './dom.js';
-import { MOST, layOut } from './layout.js';
+import { MAX_NODES, layOut } from './layout.js';
 import { t } from './i18n.js';
 
 const MARKS = { running: '●', retrying: '↻', waiting: '?', done: '✓', failed: '✕', halted: '■' };
 const PAD = 6;
-/** The smallest that a graph is drawn for its height's sake. */
-const LEAST = 0.72;
+/** Smallest scale used to fit a graph into the height. */
+const MIN_HEIGHT_SCALE = 0.72;
 /** The smallest scale used to fit a graph into the width: smaller text is not legible. */
-const LEGIBLE = 0.6;
+const MIN_SCALE = 0.6;
 const LARGE = { least: 0.8, most: 1.4 };
-let pen;
+let textContext;
 
 function measure(text) {
-  pen ??= document.createElement('canvas').getContext('2d');
-  pen.font = '12.5px system-ui, "Noto Sans KR", sans-serif';
-  return pen.measureText(cut(text, 28)).width;
+  textContext ??= document.createElement('canvas').getContext('2d');
+  textContext.font = '12.5px system-ui, "Noto Sans KR", sans-serif';
+  return textContext.measureText(cut(text, 28)).width;
 }
 
 /** Paths of the nodes as events name them: `outer/inner`. */
@@ -57,22 +57,22 @@ export class GraphView {
       this.element.append(h('p', { class: 'empty' }, t(graph === undefined ? 'graph.loading' : 'graph.none')));
       return;
     }
-    if (graph.nodes.length > MOST) {
+    if (graph.nodes.length > MAX_NODES) {
       this.element.append(h('p', { class: 'empty' }, t('graph.large', { count: graph.nodes.length })));
       return;
     }
-    const laid = layOut(graph, measure);
-    const [width, height] = [laid.width + PAD * 2, laid.height + PAD * 2];
+    const layout = layOut(graph, measure);
+    const [width, height] = [layout.width + PAD * 2, layout.height + PAD * 2];
     // Made smaller to be seen as a whole, but never too small to read: the rest is scrolled to.
-    const room = Math.max(this.element.clientWidth, 200) / width;
-    const tall = this.large ? this.element.clientHeight : window.innerHeight * 0.5;
-    const scale = this.large ? Math.max(Math.min(LARGE.most, room, tall / height), LARGE.least) : Math.max(Math.min(1, room, tall / height), Math.min(LEAST, room), LEGIBLE);
+    const widthScale = Math.max(this.element.clientWidth, 200) / width;
+    const maxHeight = this.large ? this.element.clientHeight : window.innerHeight * 0.5;
+    const scale = this.large ? Math.max(Math.min(LARGE.most, widthScale, maxHeight / height), LARGE.least) : Math.max(Math.min(1, widthScale, maxHeight / height), Math.min(MIN_HEIGHT_SCALE, widthScale), MIN_SCALE);
     this.svg = s('svg', { class: 'graph', role: 'img', viewBox: `${-PAD} ${-PAD} ${width} ${height}`, width: Math.round(width * scale), height: Math.round(height * scale) },
       s('defs', {}, ['edge', 'error'].map(kind => s('marker', { id: `arrow-${kind}`, class: `arrow ${kind}`, viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: 'auto' }, s('path', { d: 'M0 0.5L7.5 4L0 7.5z' })))));
     const paths = pathsOf(graph.nodes);
-    const groups = laid.nodes.filter(one => one.group);
+    const groups = layout.nodes.filter(one => one.group);
     add(this.svg, groups.map(one => this.draw(one, paths.get(one.node.id))));
-    for (const { edge, points, loop } of laid.edges) {
+    for (const { edge, points, loop } of layout.edges) {
       const kind = ['edge', 'branch', 'send', 'error', 'goto', 'join'].includes(edge.kind) ? edge.kind : 'edge';
       const d = loop ? `M${points[0].join(' ')}C${points.slice(1).map(point => point.join(' ')).join(' ')}` : curve(points);
       const path = s('path', { class: `way ${kind}`, d, 'marker-end': `url(#arrow-${kind === 'error' ? 'error' : 'edge'})` }, s('title', {}, `${edge.from} → ${edge.to} (${t(`edge.${kind}`)})`));
@@ -82,7 +82,7 @@ export class GraphView {
         this.svg.append(s('text', { class: 'way-label', x: x + 4, y: y - 6 }, cut(String(edge.label), 18)));
       }
     }
-    add(this.svg, laid.nodes.filter(one => !one.group).map(one => this.draw(one, paths.get(one.node.id))));
+    add(this.svg, layout.nodes.filter(one => !one.group).map(one => this.draw(one, paths.get(one.node.id))));
     this.element.append(this.svg);
   }
 
@@ -102,10 +102,10 @@ export class GraphView {
     return part;
   }
 
-  /** Scrolls a node that was lit just now to where it is seen. */
-  see(part) {
-    if (part === this.seen) return;
-    this.seen = part;
+  /** Scrolls to a node that has become active. */
+  scrollToNode(part) {
+    if (part === this.visibleNode) return;
+    this.visibleNode = part;
     const box = this.element;
     if (!part || (box.scrollHeight <= box.clientHeight && box.scrollWidth <= box.clientWidth)) return;
     const [inner, outer] = [part.getBoundingClientRect(), box.getBoundingClientRect()];
@@ -116,44 +116,44 @@ export class GraphView {
   }
 
   /** Shows the graph in a dialog, as large as the window, until that is closed. */
-  enlarge(dialog, story) {
+  enlarge(dialog, model) {
     const home = this.element.parentElement;
-    const again = large => {
+    const redraw = large => {
       this.large = large;
-      this.seen = undefined;
+      this.visibleNode = undefined;
       this.show(this.graph);
-      this.light(story());
+      this.markNodes(model());
     };
     dialog.append(this.element);
     dialog.showModal();
-    again(true);
+    redraw(true);
     dialog.addEventListener('close', () => {
       home.append(this.element);
-      again(false);
+      redraw(false);
     }, { once: true });
   }
 
-  /** Marks the nodes as the story has them. */
-  light(story) {
+  /** Marks the nodes by their state in the model. */
+  markNodes(model) {
     if (!this.svg || this.parts.size === 0) return;
     const byState = {};
-    let lit;
+    let activePart;
     for (const [id, { part, mark, count, title, path, label }] of this.parts) {
-      let standing = story.standingOf(path);
-      if (standing.state === 'idle' && id !== path) {
-        const other = story.standingOf(id);
-        if (other.state !== 'idle') standing = other;
+      let nodeState = model.nodeState(path);
+      if (nodeState.state === 'idle' && id !== path) {
+        const other = model.nodeState(id);
+        if (other.state !== 'idle') nodeState = other;
       }
-      setAttr(part, 'data-state', standing.state);
-      setText(mark, MARKS[standing.state] ?? '○');
-      const total = standing.done + standing.running;
-      setText(count, total > 1 ? (standing.running > 0 ? `${standing.done}/${total}` : `×${total}`) : '');
-      setText(title, `${label}: ${t(`state.${standing.state}`)}`);
-      if (['running', 'retrying', 'waiting'].includes(standing.state)) lit = part;
-      if (standing.state !== 'idle') (byState[standing.state] ??= []).push(label);
+      setAttr(part, 'data-state', nodeState.state);
+      setText(mark, MARKS[nodeState.state] ?? '○');
+      const total = nodeState.done + nodeState.running;
+      setText(count, total > 1 ? (nodeState.running > 0 ? `${nodeState.done}/${total}` : `×${total}`) : '');
+      setText(title, `${label}: ${t(`state.${nodeState.state}`)}`);
+      if (['running', 'retrying', 'waiting'].includes(nodeState.state)) activePart = part;
+      if (nodeState.state !== 'idle') (byState[nodeState.state] ??= []).push(label);
     }
-    this.see(lit);
-    const words = Object.entries(byState).map(([state, labels]) => `${t(`state.${state}`)}: ${labels.join(', ')}`);
-    setAttr(this.svg, 'aria-label', [t('graph.of', { name: this.graph.name ?? '' }), ...words].join('. '));
+    this.scrollToNode(activePart);
+    const descriptions = Object.entries(byState).map(([state, labels]) => `${t(`state.${state}`)}: ${labels.join(', ')}`);
+    setAttr(this.svg, 'aria-label', [t('graph.of', { name: this.graph.name ?? '' }), ...descriptions].join('. '));
   }
 }

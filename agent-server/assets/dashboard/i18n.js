@@ -1,10 +1,10 @@
-// Every word of the page, in English and Korean, in one table.
+// All texts of the page, in English and Korean.
 
 import { remember, remembered } from './prefs.js';
 
 export const LANGUAGES = [['en', 'English'], ['ko', '한국어']];
 
-const WORDS = {
+const TEXTS = {
   skip: ['Skip to the message box', '메시지 입력란으로 건너뛰기'],
   close: ['Close', '닫기'],
   cancel: ['Cancel', '취소'],
@@ -313,19 +313,19 @@ const WORDS = {
   'error.not_json': ['The server’s response is not JSON.', '서버의 응답이 JSON이 아닙니다.'],
 };
 
-const known = code => LANGUAGES.some(([one]) => one === code);
-const asked = () => (navigator.languages ?? [navigator.language]).map(code => code.slice(0, 2)).find(known);
-let chosen = known(remembered('language')) ? remembered('language') : asked() ?? 'en';
+const isSupported = code => LANGUAGES.some(([one]) => one === code);
+const preferred = () => (navigator.languages ?? [navigator.language]).map(code => code.slice(0, 2)).find(isSupported);
+let current = isSupported(remembered('language')) ? remembered('language') : preferred() ?? 'en';
 
-export const lang = () => chosen;
+export const lang = () => current;
 
 export function setLang(code) {
-  chosen = code;
+  current = code;
   remember('language', code);
 }
 
-/** The words for `key`, with `{name}` filled in. A key that is not in the table is shown as it is. */
+/** The text for `key`, with `{name}` filled in. A key that is not in the table is shown as it is. */
 export function t(key, fields) {
-  const words = Object.hasOwn(WORDS, key) ? WORDS[key][chosen === 'ko' ? 1 : 0] : key;
-  return fields ? words.replace(/\{(\w+)\}/g, (all, name) => fields[name] ?? all) : words;
+  const text = Object.hasOwn(TEXTS, key) ? TEXTS[key][current === 'ko' ? 1 : 0] : key;
+  return fields ? text.replace(/\{(\w+)\}/g, (all, name) => fields[name] ?? all) : text;
 }

@@ -1,4 +1,4 @@
-// Where the nodes and edges of a graph are drawn: layers from top to bottom, subgraphs inside their node. Pure.
+// Layout of a graph: layers from top to bottom, subgraphs inside their node. Pure.
 
 const GAP_X = 20;
 const GAP_Y = 27;
@@ -6,17 +6,17 @@ const PAD = 11;
 const TITLE = 22;
 const SWEEPS = 8;
 /** More nodes than this are not drawn. */
-export const MOST = 400;
+export const MAX_NODES = 400;
 
 /**
  * `measure(text)` is the width of a label. Gives `{width, height, nodes: [{node, x, y, w, h}], edges: [{edge, points}]}`,
  * outer nodes before those inside them.
  */
 export function layOut({ nodes, edges }, measure) {
-  const known = new Map(nodes.map(node => [node.id, node]));
+  const byId = new Map(nodes.map(node => [node.id, node]));
   const parent = id => {
-    const up = known.get(id)?.parent;
-    return up !== undefined && up !== null && known.has(up) && up !== id ? up : null;
+    const up = byId.get(id)?.parent;
+    return up !== undefined && up !== null && byId.has(up) && up !== id ? up : null;
   };
   const chain = id => {
     const up = [];
@@ -31,7 +31,7 @@ export function layOut({ nodes, edges }, measure) {
   // An edge between levels is drawn where both ends have a place: in their nearest common subgraph.
   const level = new Map();
   for (const edge of edges) {
-    if (!known.has(edge.from) || !known.has(edge.to)) continue;
+    if (!byId.has(edge.from) || !byId.has(edge.to)) continue;
     const [a, b] = [chain(edge.from), chain(edge.to)];
     let at = 0;
     while (at < a.length - 1 && at < b.length - 1 && a[at] === b[at]) at += 1;
@@ -42,23 +42,23 @@ export function layOut({ nodes, edges }, measure) {
     const inner = new Map();
     const boxes = (children.get(of) ?? []).map(node => {
       if (depth < 8 && children.has(node.id)) {
-        const whole = place(node.id, depth + 1);
-        inner.set(node.id, whole);
-        return { node, w: Math.max(whole.width + PAD * 2, measure(node.label ?? node.id) + 60), h: whole.height + PAD * 2 + TITLE };
+        const subgraph = place(node.id, depth + 1);
+        inner.set(node.id, subgraph);
+        return { node, w: Math.max(subgraph.width + PAD * 2, measure(node.label ?? node.id) + 60), h: subgraph.height + PAD * 2 + TITLE };
       }
       if (node.kind === 'start' || node.kind === 'end') return { node, w: 18, h: 18 };
       return { node, w: Math.min(Math.max(measure(node.label ?? node.id) + 56, 80), 230), h: 32 };
     });
-    const laid = oneLevel(boxes, level.get(of) ?? []);
-    const out = { width: laid.width, height: laid.height, nodes: [], edges: laid.edges };
-    for (const box of laid.boxes) {
+    const laidOut = oneLevel(boxes, level.get(of) ?? []);
+    const out = { width: laidOut.width, height: laidOut.height, nodes: [], edges: laidOut.edges };
+    for (const box of laidOut.boxes) {
       out.nodes.push({ node: box.node, x: box.x, y: box.y, w: box.w, h: box.h, depth, group: inner.has(box.node.id) });
-      const whole = inner.get(box.node.id);
-      if (!whole) continue;
-      const dx = box.x + (box.w - whole.width) / 2;
+      const subgraph = inner.get(box.node.id);
+      if (!subgraph) continue;
+      const dx = box.x + (box.w - subgraph.width) / 2;
       const dy = box.y + TITLE + PAD;
-      for (const one of whole.nodes) out.nodes.push({ ...one, x: one.x + dx, y: one.y + dy });
-      for (const one of whole.edges) out.edges.push({ ...one, points: one.points.map(([x, y]) => [x + dx, y + dy]) });
+      for (const one of subgraph.nodes) out.nodes.push({ ...one, x: one.x + dx, y: one.y + dy });
+      for (const one of subgraph.edges) out.edges.push({ ...one, points: one.points.map(([x, y]) => [x + dx, y + dy]) });
     }
     return out;
   };
@@ -69,54 +69,54 @@ function oneLevel(boxes, links) {
   if (boxes.length === 0) return { width: 0, height: 0, boxes, edges: [] };
   const index = new Map(boxes.map((box, at) => [box.node.id, at]));
   const loops = links.filter(link => link.from === link.to);
-  const ways = links
+  const routes = links
     .filter(link => link.from !== link.to && index.has(link.from) && index.has(link.to))
-    .map(link => ({ link, a: index.get(link.from), b: index.get(link.to), back: false }));
-  turnBackEdges(boxes, ways);
-  const layer = longestPaths(boxes, ways);
+    .map(link => ({ link, a: index.get(link.from), b: index.get(link.to), reversed: false }));
+  reverseBackEdges(boxes, routes);
+  const layer = longestPaths(boxes, routes);
 
-  // Every place in a layer: a box, or a bend of an edge that passes by.
+  // Cells of the layers: a box, or a bend of an edge that crosses the layer.
   const layers = Array.from({ length: Math.max(...layer) + 1 }, () => []);
-  const spots = boxes.map((box, at) => ({ w: box.w, h: box.h, layer: layer[at], up: [], down: [], box }));
-  for (const way of ways) {
-    let before = spots[way.a];
-    way.spots = [before];
-    for (let at = layer[way.a] + 1; at < layer[way.b]; at += 1) {
+  const cells = boxes.map((box, at) => ({ w: box.w, h: box.h, layer: layer[at], up: [], down: [], box }));
+  for (const route of routes) {
+    let before = cells[route.a];
+    route.cells = [before];
+    for (let at = layer[route.a] + 1; at < layer[route.b]; at += 1) {
       const bend = { w: 6, h: 0, layer: at, up: [], down: [] };
-      spots.push(bend);
+      cells.push(bend);
       join(before, bend);
-      way.spots.push((before = bend));
+      route.cells.push((before = bend));
     }
-    join(before, spots[way.b]);
-    way.spots.push(spots[way.b]);
+    join(before, cells[route.b]);
+    route.cells.push(cells[route.b]);
   }
-  for (const spot of spots) layers[spot.layer].push(spot);
-  order(layers);
-  const width = across(layers);
+  for (const cell of cells) layers[cell.layer].push(cell);
+  reduceCrossings(layers);
+  const width = placeColumns(layers);
   let y = 0;
   for (const row of layers) {
-    const height = Math.max(...row.map(spot => spot.h));
-    for (const spot of row) {
-      spot.y = y + height / 2;
-      spot.top = y;
-      spot.bottom = y + height;
+    const height = Math.max(...row.map(cell => cell.h));
+    for (const cell of row) {
+      cell.y = y + height / 2;
+      cell.top = y;
+      cell.bottom = y + height;
     }
     y += height + GAP_Y;
   }
-  for (const spot of spots) {
-    if (!spot.box) continue;
-    spot.box.x = spot.x - spot.w / 2;
-    spot.box.y = spot.y - spot.h / 2;
+  for (const cell of cells) {
+    if (!cell.box) continue;
+    cell.box.x = cell.x - cell.w / 2;
+    cell.box.y = cell.y - cell.h / 2;
   }
-  spread(ways);
-  const edges = ways.map(({ link, spots: path, back, out, into }) => {
+  spread(routes);
+  const edges = routes.map(({ link, cells: path, reversed, out, into }) => {
     const points = [];
-    path.forEach((spot, at) => {
-      if (at === 0) points.push([out, spot.y + spot.h / 2]);
-      else if (at === path.length - 1) points.push([into, spot.y - spot.h / 2]);
-      else points.push([spot.x, spot.top], [spot.x, spot.bottom]);
+    path.forEach((cell, at) => {
+      if (at === 0) points.push([out, cell.y + cell.h / 2]);
+      else if (at === path.length - 1) points.push([into, cell.y - cell.h / 2]);
+      else points.push([cell.x, cell.top], [cell.x, cell.bottom]);
     });
-    return { edge: link.edge, points: back ? points.reverse() : points, back };
+    return { edge: link.edge, points: reversed ? points.reverse() : points, reversed };
   });
   for (const { edge, from } of loops) {
     const box = boxes[index.get(from)];
@@ -127,23 +127,23 @@ function oneLevel(boxes, links) {
 }
 
 /** Spreads the edges at one side of a box, in the order of their other ends. */
-function spread(ways) {
+function spread(routes) {
   const sides = new Map();
-  const meet = (spot, side, way, far) => {
-    const known = sides.get(spot) ?? { out: [], into: [] };
-    known[side].push({ way, x: far.x });
-    sides.set(spot, known);
+  const addEnd = (cell, side, route, far) => {
+    const ends = sides.get(cell) ?? { out: [], into: [] };
+    ends[side].push({ route, x: far.x });
+    sides.set(cell, ends);
   };
-  for (const way of ways) {
-    meet(way.spots[0], 'out', way, way.spots[1]);
-    meet(way.spots.at(-1), 'into', way, way.spots.at(-2));
+  for (const route of routes) {
+    addEnd(route.cells[0], 'out', route, route.cells[1]);
+    addEnd(route.cells.at(-1), 'into', route, route.cells.at(-2));
   }
-  for (const [spot, { out, into }] of sides) {
+  for (const [cell, { out, into }] of sides) {
     for (const [side, ends] of [['out', out], ['into', into]]) {
-      // Forth and back between the same two: forth at the left at both ends.
-      ends.sort((a, b) => a.x - b.x || a.way.back - b.way.back);
-      const step = Math.min(16, (spot.w - 16) / Math.max(ends.length, 1));
-      ends.forEach((end, at) => (end.way[side] = spot.x + (at - (ends.length - 1) / 2) * Math.max(step, 2)));
+      // Of two opposite edges between the same boxes, the forward one is at the left at both ends.
+      ends.sort((a, b) => a.x - b.x || a.route.reversed - b.route.reversed);
+      const step = Math.min(16, (cell.w - 16) / Math.max(ends.length, 1));
+      ends.forEach((end, at) => (end.route[side] = cell.x + (at - (ends.length - 1) / 2) * Math.max(step, 2)));
     }
   }
 }
@@ -153,46 +153,46 @@ function join(above, below) {
   below.up.push(above);
 }
 
-/** Edges that lead back to where one came from are laid as if they led forth. */
-function turnBackEdges(boxes, ways) {
+/** Reverses the edges that close a loop. */
+function reverseBackEdges(boxes, routes) {
   const out = boxes.map(() => []);
-  for (const way of ways) out[way.a].push(way);
-  const seen = boxes.map(() => 0);
+  for (const route of routes) out[route.a].push(route);
+  const visited = boxes.map(() => 0);
   const starts = boxes.map((box, at) => at).sort((a, b) => (boxes[b].node.kind === 'start') - (boxes[a].node.kind === 'start'));
   for (const start of starts) {
-    if (seen[start] !== 0) continue;
+    if (visited[start] !== 0) continue;
     const stack = [[start, 0]];
-    seen[start] = 1;
+    visited[start] = 1;
     while (stack.length > 0) {
       const top = stack.at(-1);
-      const way = out[top[0]][top[1]];
+      const route = out[top[0]][top[1]];
       top[1] += 1;
-      if (!way) {
-        seen[top[0]] = 2;
+      if (!route) {
+        visited[top[0]] = 2;
         stack.pop();
-      } else if (seen[way.b] === 1) {
-        way.back = true;
-      } else if (seen[way.b] === 0) {
-        seen[way.b] = 1;
-        stack.push([way.b, 0]);
+      } else if (visited[route.b] === 1) {
+        route.reversed = true;
+      } else if (visited[route.b] === 0) {
+        visited[route.b] = 1;
+        stack.push([route.b, 0]);
       }
     }
   }
-  for (const way of ways) if (way.back) [way.a, way.b] = [way.b, way.a];
+  for (const route of routes) if (route.reversed) [route.a, route.b] = [route.b, route.a];
 }
 
-function longestPaths(boxes, ways) {
+function longestPaths(boxes, routes) {
   const layer = boxes.map(() => 0);
-  const waits = boxes.map(() => 0);
-  for (const way of ways) waits[way.b] += 1;
-  const ready = waits.flatMap((count, at) => (count === 0 ? [at] : []));
+  const missing = boxes.map(() => 0);
+  for (const route of routes) missing[route.b] += 1;
+  const ready = missing.flatMap((count, at) => (count === 0 ? [at] : []));
   while (ready.length > 0) {
     const at = ready.pop();
-    for (const way of ways) {
-      if (way.a !== at) continue;
-      layer[way.b] = Math.max(layer[way.b], layer[at] + 1);
-      waits[way.b] -= 1;
-      if (waits[way.b] === 0) ready.push(way.b);
+    for (const route of routes) {
+      if (route.a !== at) continue;
+      layer[route.b] = Math.max(layer[route.b], layer[at] + 1);
+      missing[route.b] -= 1;
+      if (missing[route.b] === 0) ready.push(route.b);
     }
   }
   const deepest = Math.max(...layer);
@@ -202,53 +202,53 @@ function longestPaths(boxes, ways) {
   return layer;
 }
 
-/** Fewer crossings: each layer in the order of the middles of its neighbours, down and up again. */
-function order(layers) {
-  for (const row of layers) row.forEach((spot, at) => (spot.at = at));
-  const middle = (spot, side) => (spot[side].length ? spot[side].reduce((sum, other) => sum + other.at, 0) / spot[side].length : spot.at);
+/** Reduces crossings: sorts each layer by the mean position of its neighbours, downwards and upwards. */
+function reduceCrossings(layers) {
+  for (const row of layers) row.forEach((cell, at) => (cell.at = at));
+  const middle = (cell, side) => (cell[side].length ? cell[side].reduce((sum, other) => sum + other.at, 0) / cell[side].length : cell.at);
   for (let sweep = 0; sweep < SWEEPS; sweep += 1) {
     const down = sweep % 2 === 0;
     for (const row of down ? layers : layers.toReversed()) {
       const side = down ? 'up' : 'down';
-      for (const spot of row) spot.want = middle(spot, side);
-      row.sort((a, b) => a.want - b.want || a.at - b.at);
-      row.forEach((spot, at) => (spot.at = at));
+      for (const cell of row) cell.wanted = middle(cell, side);
+      row.sort((a, b) => a.wanted - b.wanted || a.at - b.at);
+      row.forEach((cell, at) => (cell.at = at));
     }
   }
 }
 
-/** Places across: near the neighbours, never on one another. Gives the width. */
-function across(layers) {
+/** Sets the horizontal positions: near the neighbours, without overlap. Returns the width. */
+function placeColumns(layers) {
   for (const row of layers) {
     let x = 0;
-    for (const spot of row) {
-      spot.x = x + spot.w / 2;
-      x += spot.w + GAP_X;
+    for (const cell of row) {
+      cell.x = x + cell.w / 2;
+      x += cell.w + GAP_X;
     }
-    for (const spot of row) spot.x -= (x - GAP_X) / 2;
+    for (const cell of row) cell.x -= (x - GAP_X) / 2;
   }
   for (let round = 0; round < 16; round += 1) {
     const down = round % 2 === 0;
     for (const row of down ? layers : layers.toReversed()) {
-      for (const spot of row) {
-        const near = spot[down ? 'up' : 'down'];
-        spot.want = near.length ? near.reduce((sum, other) => sum + other.x, 0) / near.length : spot.x;
+      for (const cell of row) {
+        const neighbors = cell[down ? 'up' : 'down'];
+        cell.wanted = neighbors.length ? neighbors.reduce((sum, other) => sum + other.x, 0) / neighbors.length : cell.x;
       }
       const left = [];
       const right = [];
-      row.forEach((spot, at) => {
-        const least = at ? left[at - 1] + (row[at - 1].w + spot.w) / 2 + GAP_X : -Infinity;
-        left[at] = Math.max(spot.want, least);
+      row.forEach((cell, at) => {
+        const minimum = at ? left[at - 1] + (row[at - 1].w + cell.w) / 2 + GAP_X : -Infinity;
+        left[at] = Math.max(cell.wanted, minimum);
       });
       for (let at = row.length - 1; at >= 0; at -= 1) {
-        const most = at < row.length - 1 ? right[at + 1] - (row[at + 1].w + row[at].w) / 2 - GAP_X : Infinity;
-        right[at] = Math.min(row[at].want, most);
+        const maximum = at < row.length - 1 ? right[at + 1] - (row[at + 1].w + row[at].w) / 2 - GAP_X : Infinity;
+        right[at] = Math.min(row[at].wanted, maximum);
       }
-      row.forEach((spot, at) => (spot.x = (left[at] + right[at]) / 2));
+      row.forEach((cell, at) => (cell.x = (left[at] + right[at]) / 2));
     }
   }
   const all = layers.flat();
-  const least = Math.min(...all.map(spot => spot.x - spot.w / 2));
-  for (const spot of all) spot.x -= least;
-  return Math.max(...all.map(spot => spot.x + spot.w / 2));
+  const minimum = Math.min(...all.map(cell => cell.x - cell.w / 2));
+  for (const cell of all) cell.x -= minimum;
+  return Math.max(...all.map(cell => cell.x + cell.w / 2));
 }

@@ -4,19 +4,19 @@ import { add, h } from './dom.js';
 
 const LINES = 4_000;
 /** Emphasis is not parsed in longer lines. */
-const INLINE_MOST = 4_000;
+const MAX_INLINE = 4_000;
 /** Longer lines are not looked at for what they begin or divide. */
-const BLOCK_MOST = 4_000;
+const MAX_BLOCK = 4_000;
 
 /** Nodes for a text. */
 export function markdown(text) {
   const lines = text.split('\n', LINES);
   const out = [];
   let at = 0;
-  const take = test => {
-    const taken = [];
-    while (at < lines.length && test(lines[at])) taken.push(lines[at++]);
-    return taken;
+  const takeWhile = test => {
+    const matching = [];
+    while (at < lines.length && test(lines[at])) matching.push(lines[at++]);
+    return matching;
   };
   while (at < lines.length) {
     const line = lines[at];
@@ -25,7 +25,7 @@ export function markdown(text) {
     if (line.trim() === '') at += 1;
     else if (fence) {
       at += 1;
-      const code = take(next => !next.trim().startsWith(fence[1]));
+      const code = takeWhile(next => !next.trim().startsWith(fence[1]));
       at += 1;
       out.push(h('pre', { tabindex: 0 }, h('code', {}, code.join('\n'))));
     } else if (heading) {
@@ -35,14 +35,14 @@ export function markdown(text) {
       at += 1;
       out.push(h('hr'));
     } else if (/^\s*>/.test(line)) {
-      out.push(h('blockquote', {}, paragraph(take(next => /^\s*>/.test(next)).map(next => next.replace(/^\s*>\s?/, '')))));
+      out.push(h('blockquote', {}, paragraph(takeWhile(next => /^\s*>/.test(next)).map(next => next.replace(/^\s*>\s?/, '')))));
     } else if (line.includes('|') && isDivider(lines[at + 1] ?? '')) {
-      const rows = take(next => next.includes('|'));
+      const rows = takeWhile(next => next.includes('|'));
       out.push(table(rows));
     } else if (ITEM.test(line)) {
-      out.push(list(take(next => ITEM.test(next) || (/^\s{2,}\S/.test(next)))));
+      out.push(list(takeWhile(next => ITEM.test(next) || (/^\s{2,}\S/.test(next)))));
     } else {
-      out.push(h('p', {}, paragraph(take(next => next.trim() !== '' && !/^(#{1,6}\s|\s*(```|~~~)|\s*>)/.test(next) && !ITEM.test(next)))));
+      out.push(h('p', {}, paragraph(takeWhile(next => next.trim() !== '' && !/^(#{1,6}\s|\s*(```|~~~)|\s*>)/.test(next) && !ITEM.test(next)))));
     }
   }
   return out;
@@ -60,14 +60,14 @@ function headingOf(line) {
 
 /** `---`, `* * *`: at least three of one kind and nothing else. */
 function isRule(line) {
-  if (line.length > BLOCK_MOST) return false;
+  if (line.length > MAX_BLOCK) return false;
   const marks = line.replace(/\s+/g, '');
   return marks.length >= 3 && '-*_'.includes(marks[0]) && [...marks].every(mark => mark === marks[0]);
 }
 
 /** `| --- | :-: |`: the line between the head of a table and its rows. */
 function isDivider(line) {
-  if (line.length > BLOCK_MOST) return false;
+  if (line.length > MAX_BLOCK) return false;
   const cells = line.trim().replace(/^\|/, '').replace(/\|$/, '').split('|');
   return cells.every(cell => /^:?-+:?$/.test(cell.trim()));
 }
@@ -114,7 +114,7 @@ function paragraph(lines) {
 
 /** Emphasis, code and links within a line. */
 export function inline(text) {
-  if (text.length > INLINE_MOST) return [text];
+  if (text.length > MAX_INLINE) return [text];
   const out = [];
   const scan = new Scanner(text);
   let from = 0;

@@ -1,17 +1,17 @@
 // A form for a JSON Schema: fields where the schema is plain, JSON text where it is not.
 
-import { choice, counted, field, json, lines, number, text, ticks } from './fields.js';
+import { choice, checkLength, field, json, lines, number, text, checkboxes } from './fields.js';
 import { h } from './dom.js';
 import { t } from './i18n.js';
 
-const DEEP = 5;
+const MAX_DEPTH = 5;
 /** Enumerations of up to this many values are shown as buttons. */
-const BUTTONS = 9;
-const FIELDS = 60;
-const VARIANTS = 20;
+const MAX_BUTTONS = 9;
+const MAX_FIELDS = 60;
+const MAX_VARIANTS = 20;
 /** Schemas within one another, and in all, that are joined to one: a schema may hold itself. */
-const NESTED = 8;
-const PARTS = 400;
+const MAX_NESTING = 8;
+const MAX_PARTS = 400;
 
 /** The values that a schema lets one choose from, where they are few: each is a whole answer. */
 export function values(schema) {
@@ -19,12 +19,12 @@ export function values(schema) {
   const all = one.const !== undefined ? [one.const] : Array.isArray(one.enum) ? one.enum : kind(one) === 'boolean' ? [true, false] : undefined;
   if (!all) return undefined;
   const whole = nullable && !all.includes(null) ? [...all, null] : all;
-  return whole.length > 0 && whole.length <= BUTTONS ? whole : undefined;
+  return whole.length > 0 && whole.length <= MAX_BUTTONS ? whole : undefined;
 }
 
 /**
- * `{element, read(), at(keys), refuse(words)}`: `read` gives the value or throws a `Misfit`, `at` is the form of a part
- * of the value, `refuse` shows words at it.
+ * `{element, read(), at(keys), showProblem(text)}`: `read` returns the value or throws an `InvalidField`, `at` is the form of a part
+ * of the value, `showProblem` shows a text at it.
  */
 export function schemaForm(outer, root = outer, depth = 0, start = undefined, optional = false) {
   const { schema, nullable } = resolve(outer, root);
@@ -33,24 +33,24 @@ export function schemaForm(outer, root = outer, depth = 0, start = undefined, op
   if (schema.const !== undefined) return { element: h('span', { class: 'mono' }, JSON.stringify(schema.const)), fixed: true, read: () => schema.const };
   if (Array.isArray(schema.enum)) return choice(nullable && !schema.enum.includes(null) ? [...schema.enum, null] : schema.enum, schema, first, optional);
   const variants = schema.oneOf ?? schema.anyOf;
-  if (Array.isArray(variants) && variants.length > 0 && variants.length <= VARIANTS && depth < DEEP) return oneOf(nullable ? [...variants, { type: 'null' }] : variants, schema, root, depth);
-  if (type === 'object' && schema.properties && depth < DEEP) return nullable && !optional ? oneOf([schema, { type: 'null' }], {}, root, depth) : object(schema, root, depth, first);
+  if (Array.isArray(variants) && variants.length > 0 && variants.length <= MAX_VARIANTS && depth < MAX_DEPTH) return oneOf(nullable ? [...variants, { type: 'null' }] : variants, schema, root, depth);
+  if (type === 'object' && schema.properties && depth < MAX_DEPTH) return nullable && !optional ? oneOf([schema, { type: 'null' }], {}, root, depth) : object(schema, root, depth, first);
   if (type === 'boolean') return choice(nullable ? [true, false, null] : [true, false], schema, first, optional);
   if (type === 'string') return text(schema, first, nullable);
   if (type === 'integer' || type === 'number') return number(schema, type, first, nullable);
   if (type === 'null') return { element: h('span', { class: 'mono' }, 'null'), fixed: true, read: () => null };
   if (type === 'array' && !nullable) {
     const { schema: items } = resolve(schema.items ?? {}, root);
-    if (Array.isArray(items.enum) && items.enum.length <= VARIANTS) return ticks(items.enum, schema, first);
+    if (Array.isArray(items.enum) && items.enum.length <= MAX_VARIANTS) return checkboxes(items.enum, schema, first);
     if (['string', 'number', 'integer'].includes(kind(items))) return lines(kind(items), schema, first);
-    if (Object.keys(items).length > 0 && depth < DEEP) return list(schema, root, depth, first);
+    if (Object.keys(items).length > 0 && depth < MAX_DEPTH) return list(schema, root, depth, first);
   }
   return json(first, schema);
 }
 
 /** Follows references, joins what must hold together, and takes "or null" out. */
-function resolve(schema, root, depth = 0, room = { left: PARTS }) {
-  if (depth > NESTED || (room.left -= 1) < 0) return { schema: {}, nullable: false };
+function resolve(schema, root, depth = 0, room = { left: MAX_PARTS }) {
+  if (depth > MAX_NESTING || (room.left -= 1) < 0) return { schema: {}, nullable: false };
   const part = one => resolve(one, root, depth + 1, room).schema;
   for (let hops = 0; hops < 16 && typeof schema?.$ref === 'string'; hops += 1) {
     const { $ref, ...beside } = schema;
@@ -60,7 +60,7 @@ function resolve(schema, root, depth = 0, room = { left: PARTS }) {
     schema = { ...(at ?? {}), ...beside };
   }
   if (!schema || typeof schema !== 'object') return { schema: {}, nullable: false };
-  if (Array.isArray(schema.allOf) && schema.allOf.length <= VARIANTS) {
+  if (Array.isArray(schema.allOf) && schema.allOf.length <= MAX_VARIANTS) {
     const { allOf, ...beside } = schema;
     schema = [...allOf.map(part), beside].reduce((all, one) => ({
       ...all, ...one, ...(all.properties || one.properties ? { properties: { ...all.properties, ...one.properties }, required: [...(all.required ?? []), ...(one.required ?? [])] } : {}),
@@ -81,34 +81,34 @@ function kind(schema) {
   return types.length === 1 ? types[0] : schema.properties && types.length === 0 ? 'object' : undefined;
 }
 
-/** Reads every part, so that all that is wrong is said at once. */
+/** Reads every part, so that all problems are shown at once. */
 function readAll(parts) {
-  let misfit;
-  const said = parts.map(part => {
+  let invalid;
+  const read = parts.map(part => {
     try {
       return part.read();
     } catch (error) {
-      misfit ??= error;
+      invalid ??= error;
       return undefined;
     }
   });
-  if (misfit) throw misfit;
-  return said;
+  if (invalid) throw invalid;
+  return read;
 }
 
 function object(schema, root, depth, first) {
-  const must = new Set(schema.required ?? []);
-  // What must be said comes first, in the order in which the schema asks for it: properties may have lost theirs.
-  const names = [...[...must].filter(name => Object.hasOwn(schema.properties, name)), ...Object.keys(schema.properties).filter(name => !must.has(name))];
-  const fields = names.slice(0, FIELDS).map(name => property(name, schema.properties[name], !must.has(name), root, depth, first?.[name]));
+  const required = new Set(schema.required ?? []);
+  // Required properties come first, in the order of `required`; the order of the others may be lost.
+  const names = [...[...required].filter(name => Object.hasOwn(schema.properties, name)), ...Object.keys(schema.properties).filter(name => !required.has(name))];
+  const fields = names.slice(0, MAX_FIELDS).map(name => property(name, schema.properties[name], !required.has(name), root, depth, first?.[name]));
   const element = h('div', { class: 'fields' }, fields.map(one => one.element));
   return field(element, depth === 0 ? schema : { description: schema.description }, () => {
     const value = {};
-    readAll(fields).forEach((said, at) => {
-      if (said !== undefined) Object.defineProperty(value, fields[at].name, { value: said, enumerable: true });
+    readAll(fields).forEach((given, at) => {
+      if (given !== undefined) Object.defineProperty(value, fields[at].name, { value: given, enumerable: true });
     });
     return value;
-  }, { nested: true, marked: h('span'), at(keys) {
+  }, { nested: true, invalidMarked: h('span'), at(keys) {
     return keys.length === 0 ? this : fields.find(one => one.name === keys[0])?.form.at?.(keys.slice(1)) ?? this;
   } });
 }
@@ -122,20 +122,20 @@ function property(name, schema, optional, root, depth, start) {
   if (control && !optional && control.matches('input, select, textarea')) control.setAttribute('aria-required', 'true');
   const label = [h('bdi', {}, title), optional ? h('span', { class: 'faint' }, ` ${t('form.optional')}`) : null];
   let left = () => form.empty?.() ?? false;
-  let tick = null;
+  let checkbox = null;
   if (optional && !form.empty) {
-    tick = h('input', { type: 'checkbox', 'aria-label': t('form.give', { name: title }) });
-    tick.checked = start !== undefined || one.default !== undefined;
-    left = () => !tick.checked;
+    checkbox = h('input', { type: 'checkbox', 'aria-label': t('form.give', { name: title }) });
+    checkbox.checked = start !== undefined || one.default !== undefined;
+    left = () => !checkbox.checked;
   }
   const read = () => (optional && left() ? undefined : form.read());
   if (control?.matches('input, select, textarea')) return { name, form, read, element: h('div', { class: 'field' }, h('label', { for: control.id }, label), form.element) };
-  const element = h('fieldset', { class: 'nested' }, h('legend', {}, tick, label), form.element);
-  if (tick) {
+  const element = h('fieldset', { class: 'nested' }, h('legend', {}, checkbox, label), form.element);
+  if (checkbox) {
     // What is not given cannot be filled in; the tick in the legend stays.
-    const follow = () => (element.disabled = !tick.checked);
-    tick.addEventListener('change', follow);
-    follow();
+    const updateDisabled = () => (element.disabled = !checkbox.checked);
+    checkbox.addEventListener('change', updateDisabled);
+    updateDisabled();
   }
   return { name, form, read, element };
 }
@@ -160,9 +160,9 @@ function list(schema, root, depth, first) {
     return row;
   };
   const more = h('button', { type: 'button', class: 'small', on: { click: () => add().querySelector('input:not([type=checkbox]), select, textarea')?.focus() } }, t('form.add'));
-  const start = Array.isArray(first) ? first : Array.from({ length: Math.min(schema.minItems ?? 0, VARIANTS) });
+  const start = Array.isArray(first) ? first : Array.from({ length: Math.min(schema.minItems ?? 0, MAX_VARIANTS) });
   start.forEach(one => add(one));
-  return field(h('div', { class: 'list' }, rows, more), schema, () => counted(schema, readAll(entries.map(one => one.form))), { nested: true, marked: h('span'), at(keys) {
+  return field(h('div', { class: 'list' }, rows, more), schema, () => checkLength(schema, readAll(entries.map(one => one.form))), { nested: true, invalidMarked: h('span'), at(keys) {
     return keys.length === 0 ? this : entries[Number(keys[0])]?.form.at?.(keys.slice(1)) ?? this;
   } });
 }
@@ -185,7 +185,7 @@ function oneOf(variants, schema, root, depth) {
   };
   select.addEventListener('change', show);
   show();
-  return field(h('div', { class: 'variant' }, select, box), schema, () => forms[select.selectedIndex].read(), { nested: true, marked: h('span'), at(keys) {
+  return field(h('div', { class: 'variant' }, select, box), schema, () => forms[select.selectedIndex].read(), { nested: true, invalidMarked: h('span'), at(keys) {
     return forms[select.selectedIndex].at?.(keys) ?? this;
   } });
 }

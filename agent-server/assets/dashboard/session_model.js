@@ -1,20 +1,20 @@
-// What happened in one session, folded from its events. Pure: no element, no request.
+// Model of one session: a fold of its events. Pure: no element, no request.
 
-const LIVE = new Set(['queued', 'started', 'running']);
+const ACTIVE = new Set(['queued', 'started', 'running']);
 /** Unnumbered texts of one message are kept up to this length; the whole text comes with the journal. */
-const TEXT = 200_000;
+const MAX_TEXT = 200_000;
 
 /** `outer#3/inner#2` to `outer/inner`. */
 export const nodePath = task => (task ?? '').split('/').map(part => part.replace(/#\d+$/, '')).join('/');
 
-export const isLive = status => LIVE.has(status);
+export const isActive = status => ACTIVE.has(status);
 
 /** A message of the socket, or an entry of the journal, as an event: `{seq?, at, run?, task?, type, data}`. */
 export function eventOf(message) {
   const { type, data, seq } = message;
   if (message.at !== undefined) return message;
   const at = Date.parse(message.timestamp) || Date.now();
-  const make = (kind, body, run) => ({ seq, at, run, type: kind, data: body, thin: true });
+  const make = (kind, body, run) => ({ seq, at, run, type: kind, data: body, partial: true });
   switch (type) {
     case 'event':
       return data;
@@ -44,17 +44,17 @@ export function questionOf(data) {
   return { id, task: task ?? id?.split(':')[0], question: { prompt, options: options ?? [], schema, details, open, timer: kind === 'timer' }, until: deadline ? Date.parse(deadline) : undefined };
 }
 
-const plain = content => (typeof content === 'string' ? content
+const plainText = content => (typeof content === 'string' ? content
   : Array.isArray(content) ? content.map(part => part?.text ?? '').join('') : '');
 
-/** The last thing that `role` says in a state, where the state has words for it. */
-export function said(state, role) {
+/** The last message of `role` in a state; `undefined` if the state has none. */
+export function lastMessage(state, role) {
   if (!state || typeof state !== 'object') return undefined;
   if (role === 'user' && typeof state.message === 'string') return state.message;
   if (role === 'assistant' && typeof state.response === 'string') return state.response;
   if (!Array.isArray(state.messages)) return undefined;
-  const last = state.messages.findLast(message => message?.role === role && plain(message.content) !== '');
-  return last && plain(last.content);
+  const last = state.messages.findLast(message => message?.role === role && plainText(message.content) !== '');
+  return last && plainText(last.content);
 }
 
 class Run {
@@ -76,13 +76,13 @@ class Run {
   }
 }
 
-export class Story {
+export class SessionModel {
   constructor() {
     this.entries = [];
-    this.texts = new Map();
-    this.called = new Map();
-    /** What is known beside the journal, by run: the message, the answer. */
-    this.words = new Map();
+    this.streamedTexts = new Map();
+    this.toolCalls = new Map();
+    /** Message and answer of each run. The journal does not have them as such. */
+    this.exchanges = new Map();
     this.clear();
   }
 
@@ -114,19 +114,19 @@ export class Story {
     return run;
   }
 
-  /** What the server says of the session as a whole. */
-  standing(body) {
+  /** Applies the status of the session as sent by the server. */
+  applyStatus(body) {
     const data = body.data ?? {};
     this.status = body.status ?? this.status;
     this.usage = data.usage;
     this.sizes = data.sizes;
     this.agent = data.agent ?? this.agent;
     this.state = data.state;
-    this.seconds = data.execution_time;
+    this.activeSeconds = data.execution_time;
     if (data.run) {
       this.run = data.run;
-      const words = this.words.get(data.run) ?? {};
-      if (body.status === 'completed' && typeof data.response === 'string') this.words.set(data.run, { ...words, answer: data.response });
+      const exchange = this.exchanges.get(data.run) ?? {};
+      if (body.status === 'completed' && typeof data.response === 'string') this.exchanges.set(data.run, { ...exchange, answer: data.response });
       const run = this.runOf(data.run);
       run.status = body.status;
       if (data.error) run.failure ??= data.error;
@@ -139,30 +139,30 @@ export class Story {
         const one = questionOf(asked);
         const old = known.get(one.id);
         if (one.task) this.node(one.task).waiting.add(one.task);
-        return [one.id, old && !old.thin ? { ...old, until: one.until ?? old.until } : { ...one, thin: asked.details === undefined }];
+        return [one.id, old && !old.partial ? { ...old, until: one.until ?? old.until } : { ...one, partial: asked.details === undefined }];
       }));
     }
-    if (Array.isArray(data.running) && (isLive(this.status) || this.status === 'paused')) {
+    if (Array.isArray(data.running) && (isActive(this.status) || this.status === 'paused')) {
       for (const node of this.nodes.values()) node.running.clear();
       for (const task of data.running) this.node(task).running.add(task);
     }
   }
 
-  /** Puts older entries in front and folds anew. */
-  older(entries) {
+  /** Adds older entries at the front, and folds all of them again. */
+  prepend(entries) {
     const known = this.first;
     this.entries = [...entries.filter(entry => !known || entry.seq < known), ...this.entries];
-    const { usage, sizes, agent, state, seconds, status, failure, todos, questions, nodes } = this;
+    const { usage, sizes, agent, state, activeSeconds, status, failure, todos, questions, nodes } = this;
     this.clear();
     for (const entry of this.entries) this.fold(entry);
     // Values received as a whole, or live, are more complete than the window of entries.
-    Object.assign(this, { usage, sizes, agent, state, seconds, status, failure, todos, questions });
+    Object.assign(this, { usage, sizes, agent, state, activeSeconds, status, failure, todos, questions });
     for (const [path, node] of nodes) {
       if (node.running.size > 0) this.node(path).running = node.running;
     }
   }
 
-  /** Takes one event: what it is of is returned, for the views. */
+  /** Adds one event. */
   apply(event) {
     if (!event) return;
     if (event.seq !== undefined) {
@@ -181,35 +181,35 @@ export class Story {
     return node;
   }
 
-  rest(task) {
+  endTask(task) {
     for (const node of this.nodes.values()) {
       node.running.delete(task);
       node.waiting.delete(task);
     }
   }
 
-  /** Nothing runs any more. What waited for an answer was halted as well; it waits again after a resume. */
-  halt() {
+  /** Marks the running and waiting nodes as halted. A resume makes them wait again. */
+  haltNodes() {
     for (const node of this.nodes.values()) {
       if (node.running.size > 0 || node.waiting.size > 0) node.halted = true;
       node.running.clear();
     }
   }
 
-  textOf(run, task, message) {
+  textItem(run, task, message) {
     const key = `text|${task}|${message}`;
-    const item = run.item(key, () => ({ kind: 'text', task, text: '', reasoning: '', live: true }));
-    const live = this.texts.get(`${run.id}|${key}`);
-    if (live && item.live) Object.assign(item, live);
+    const item = run.item(key, () => ({ kind: 'text', task, text: '', reasoning: '', streaming: true }));
+    const streamed = this.streamedTexts.get(`${run.id}|${key}`);
+    if (streamed && item.streaming) Object.assign(item, streamed);
     return item;
   }
 
-  grow(event, field) {
+  appendText(event, field) {
     const run = this.runOf(event.run);
-    const item = this.textOf(run, event.task, event.data.message);
-    if (!item.live) return;
-    if (item[field].length < TEXT) item[field] += event.data.text;
-    this.texts.set(`${run.id}|${item.key}`, { text: item.text, reasoning: item.reasoning });
+    const item = this.textItem(run, event.task, event.data.message);
+    if (!item.streaming) return;
+    if (item[field].length < MAX_TEXT) item[field] += event.data.text;
+    this.streamedTexts.set(`${run.id}|${item.key}`, { text: item.text, reasoning: item.reasoning });
   }
 
   call(event, key, fields) {
@@ -230,7 +230,7 @@ export class Story {
       case 'run_queued':
         run().status = 'queued';
         run().queued = at;
-        if (!isLive(this.status)) this.status = 'queued';
+        if (!isActive(this.status)) this.status = 'queued';
         break;
       case 'run_dequeued':
         Object.assign(run(), { status: 'failed', failure: data });
@@ -257,30 +257,30 @@ export class Story {
         break;
       case 'run_stopped':
         run().status = this.status = 'stopped';
-        this.halt();
-        this.stopTexts(run());
+        this.haltNodes();
+        this.endTexts(run());
         break;
       case 'run_failed':
         Object.assign(run(), { status: 'failed', failure: data, endSeq: seq, ended: at });
         this.status = 'failed';
         this.failure = data;
-        this.halt();
-        this.stopTexts(run());
+        this.haltNodes();
+        this.endTexts(run());
         break;
       case 'run_completed': {
         const done = run();
         Object.assign(done, { status: 'completed', endSeq: seq, ended: at, activeMs: data.active_ms });
         if (data.supersteps !== undefined) done.supersteps = data.supersteps;
-        if (data.response !== undefined) this.words.set(done.id, { ...this.words.get(done.id), answer: data.response });
+        if (data.response !== undefined) this.exchanges.set(done.id, { ...this.exchanges.get(done.id), answer: data.response });
         this.status = 'completed';
-        this.halt();
-        this.stopTexts(done);
+        this.haltNodes();
+        this.endTexts(done);
         break;
       }
       case 'run_rolled_back':
         run().status = this.status = 'stopped';
-        run().undone = true;
-        this.halt();
+        run().rolledBack = true;
+        this.haltNodes();
         break;
       case 'superstep_committed': {
         const prefix = task ? `${task}/` : '';
@@ -294,15 +294,15 @@ export class Story {
         node.running.add(task ?? data.node);
         node.due = node.halted = false;
         node.attempt = data.attempt;
-        if (!isLive(this.status) && this.status !== 'paused') this.status = 'running';
+        if (!isActive(this.status) && this.status !== 'paused') this.status = 'running';
         break;
       }
       case 'node_finished': {
         const node = this.node(task ?? data.node);
-        this.rest(task ?? data.node);
+        this.endTask(task ?? data.node);
         node.done += 1;
         node.due = node.halted = false;
-        this.closeUnder(task);
+        this.endSubgraph(task);
         break;
       }
       case 'node_failed': {
@@ -318,47 +318,47 @@ export class Story {
         for (const next of data.next ?? []) this.node(`${task}/${next}`).due = true;
         break;
       case 'tool_called':
-        this.called.set(`${event.run}|${task}|${data.key}`, data);
+        this.toolCalls.set(`${event.run}|${task}|${data.key}`, data);
         this.call(event, data.key, { type: 'tool', name: data.name, arguments: data.arguments, state: 'running' });
         break;
       case 'step_recorded':
-        this.recorded(event);
+        this.foldStep(event);
         break;
       case 'token':
-        this.grow(event, 'text');
+        this.appendText(event, 'text');
         break;
       case 'reasoning':
-        this.grow(event, 'reasoning');
+        this.appendText(event, 'reasoning');
         break;
       case 'tool_arguments': {
         const item = run().item(`writing|${task}|${data.message}|${data.index}`, () => ({ kind: 'call', type: 'tool', message: `${task}|${data.message}`, task, at, name: data.name, arguments: '', state: 'running' }));
-        if (item.arguments.length < TEXT) item.arguments += data.text;
+        if (item.arguments.length < MAX_TEXT) item.arguments += data.text;
         break;
       }
       case 'tokens_voided': {
-        this.written(run(), task, data.message);
+        this.removeDrafts(run(), task, data.message);
         const key = `text|${task}|${data.message}`;
-        this.texts.delete(`${run().id}|${key}`);
+        this.streamedTexts.delete(`${run().id}|${key}`);
         const item = run().byKey.get(key);
-        if (item?.live) Object.assign(item, { text: '', reasoning: '', voided: data.reason });
+        if (item?.streaming) Object.assign(item, { text: '', reasoning: '', voided: data.reason });
         break;
       }
       case 'question_asked': {
         const id = data.id;
         const until = data.until ?? (data.question.deadline && data.asked_at + data.question.deadline.secs * 1000);
-        this.questions.set(id, { ...data, until, thin: event.thin && data.question.details === undefined });
+        this.questions.set(id, { ...data, until, partial: event.partial && data.question.details === undefined });
         this.node(data.task).waiting.add(data.task);
         run().item(`question|${id}`, () => ({ kind: 'question', id, prompt: data.question.prompt, task: data.task, at }));
         break;
       }
       case 'question_answered': {
-        this.unask(data.id, task);
+        this.closeQuestion(data.id, task);
         const item = run().item(`question|${data.id}`, () => ({ kind: 'question', id: data.id, task, at }));
         Object.assign(item, { answered: true, value: data.value, by: data.by });
         break;
       }
       case 'question_withdrawn': {
-        this.unask(data.id, task);
+        this.closeQuestion(data.id, task);
         const item = run().byKey.get(`question|${data.id}`);
         if (item) item.withdrawn = true;
         break;
@@ -368,20 +368,20 @@ export class Story {
         break;
       case 'progress':
       case 'custom':
-        run().note = { name: data.name, value: data.value };
+        run().progress = { name: data.name, value: data.value };
         break;
       case 'session_forked':
         this.forked = data;
         break;
       case 'gap':
-        if (data.unnumbered > 0) for (const item of run().items) if (item.kind === 'text' && item.live) item.holes = true;
+        if (data.unnumbered > 0) for (const item of run().items) if (item.kind === 'text' && item.streaming) item.hasGaps = true;
         break;
       default:
     }
   }
 
-  /** A task that is done has nothing running inside. */
-  closeUnder(task) {
+  /** Ends the tasks inside of a finished task. */
+  endSubgraph(task) {
     const [path, inside] = [`${nodePath(task)}/`, `${task}/`];
     for (const node of this.nodes.values()) {
       if (!node.path.startsWith(path)) continue;
@@ -389,30 +389,30 @@ export class Story {
     }
   }
 
-  unask(id, task) {
-    const asked = this.questions.get(id);
+  closeQuestion(id, task) {
+    const question = this.questions.get(id);
     this.questions.delete(id);
-    const by = asked?.task ?? task;
+    const by = question?.task ?? task;
     if (by && ![...this.questions.values()].some(other => other.task === by)) this.node(by).waiting.delete(by);
   }
 
-  stopTexts(run) {
+  endTexts(run) {
     for (const item of run.items) {
-      if (item.kind === 'text') item.live = false;
+      if (item.kind === 'text') item.streaming = false;
       if (item.kind === 'call' && item.state === 'running') item.state = 'cut';
     }
   }
 
-  recorded(event) {
+  foldStep(event) {
     const { task, data, at, seq } = event;
     const fields = { type: data.kind, ms: data.ms, error: data.error, seq, at, state: data.error ? 'failed' : 'done' };
     if (data.kind === 'tool') {
       const message = data.value?.message;
-      const known = this.called.get(`${event.run}|${task}|${data.key}`) ?? this.asked(event.run, message?.tool_call_id);
+      const known = this.toolCalls.get(`${event.run}|${task}|${data.key}`) ?? this.requestedCall(event.run, message?.tool_call_id);
       if (data.value?.fault) fields.state = 'failed';
       this.call(event, data.key, {
         ...fields, name: known?.name ?? message?.name ?? data.key.replace(/^tool:/, ''), arguments: known?.arguments,
-        result: message ? plain(message.content) : data.value, fault: data.value?.fault ?? undefined,
+        result: message ? plainText(message.content) : data.value, fault: data.value?.fault ?? undefined,
       });
       return;
     }
@@ -420,26 +420,26 @@ export class Story {
     if (data.kind !== 'model') return;
     const message = data.value?.message ?? data.value?.reply?.message;
     if (!message) return;
-    for (const call of message.tool_calls ?? []) this.called.set(`${event.run}|id|${call.id}`, call);
+    for (const call of message.tool_calls ?? []) this.toolCalls.set(`${event.run}|id|${call.id}`, call);
     const run = this.runOf(event.run);
-    this.written(run, task, data.key);
-    const text = plain(message.content);
+    this.removeDrafts(run, task, data.key);
+    const text = plainText(message.content);
     const known = run.byKey.get(`text|${task}|${data.key}`);
     if (text || known) {
-      Object.assign(this.textOf(run, task, data.key), { text, live: false, holes: false, seq });
+      Object.assign(this.textItem(run, task, data.key), { text, streaming: false, hasGaps: false, seq });
     }
-    this.texts.delete(`${run.id}|text|${task}|${data.key}`);
+    this.streamedTexts.delete(`${run.id}|text|${task}|${data.key}`);
   }
 
-  /** Calls that a model was writing are whole, or void. */
-  written(run, task, message) {
-    const gone = run.items.filter(item => item.message === `${task}|${message}`);
-    for (const item of gone) run.byKey.delete(item.key);
-    if (gone.length > 0) run.items = run.items.filter(item => !gone.includes(item));
+  /** Removes the tool calls that a model was writing: they are complete, or void. */
+  removeDrafts(run, task, message) {
+    const drafts = run.items.filter(item => item.message === `${task}|${message}`);
+    for (const item of drafts) run.byKey.delete(item.key);
+    if (drafts.length > 0) run.items = run.items.filter(item => !drafts.includes(item));
   }
 
-  asked(run, id) {
-    const call = id && this.called.get(`${run}|id|${id}`);
+  requestedCall(run, id) {
+    const call = id && this.toolCalls.get(`${run}|id|${id}`);
     if (!call) return undefined;
     let args = call.arguments;
     if (typeof args === 'string') {
@@ -453,16 +453,16 @@ export class Story {
   }
 
   /** The status of a node of the graph. */
-  standingOf(path) {
+  nodeState(path) {
     const node = this.nodes.get(path);
     if (!node) return { state: 'idle', done: 0, running: 0 };
     const running = node.running.size;
-    const live = isLive(this.status);
-    const state = node.waiting.size > 0 && (live || this.status === 'paused') ? 'waiting'
-      : running > 0 && (live || this.status === 'paused') ? (node.retrying ? 'retrying' : 'running')
+    const active = isActive(this.status);
+    const state = node.waiting.size > 0 && (active || this.status === 'paused') ? 'waiting'
+      : running > 0 && (active || this.status === 'paused') ? (node.retrying ? 'retrying' : 'running')
       : node.failed > 0 && this.status === 'failed' ? 'failed'
       : node.halted ? 'halted'
-      : node.due && live ? 'running'
+      : node.due && active ? 'running'
       : node.done > 0 ? 'done'
       : node.due && this.status === 'stopped' ? 'halted' : 'idle';
     return { state, done: node.done, running, failed: node.failed };

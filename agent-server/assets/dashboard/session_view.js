@@ -1,156 +1,156 @@
 // View of the open session: loads, follows and refreshes it.
 
 import { api } from './api.js';
-import { Live } from './socket.js';
-import { Story, eventOf, isLive, said } from './session_model.js';
+import { SessionSocket } from './socket.js';
+import { SessionModel, eventOf, isActive, lastMessage } from './session_model.js';
 
 /** Entries loaded when a session is opened. */
-const WINDOW = 300;
+const INITIAL_ENTRIES = 300;
 const PAGE = 200;
 /** Entries loaded at most to find the start of the run. */
-const FAR = 2_000;
-/** A page, and entries at once, when one goes far back. */
-const LEAP = 1_000;
-const LEAPS = 20_000;
+const MAX_LOOKBACK = 2_000;
+/** Page size and maximum when a person goes far back. */
+const LARGE_PAGE = 1_000;
+const MAX_LOADED = 20_000;
 const REFRESH = 4_000;
-/** What the server counted but does not send must not hold the page up for longer. */
-const SETTLE = 1_500;
+/** Timeout for the events up to the number that the server reported. */
+const CATCH_UP_TIMEOUT = 1_500;
 
 export class SessionView {
   /**
-   * `message`: the first message of a session that does not exist yet. `on`: `draw()`, `link()`, `graph()`,
-   * `reopen()`, `refused(words)`, `moved(status)`, `asked(prompt)`, `stateAt(seq)`.
+   * `message`: the first message of a session that does not exist yet. `on`: `draw()`, `connection()`,
+   * `graphLoaded()`, `reopen()`, `rejected(text)`, `statusChanged(status)`, `questionAsked(prompt)`, `stateAt(seq)`.
    */
   constructor(id, message, on) {
-    Object.assign(this, { id, on, story: new Story(), pending: message, looked: new Set(), asked: new Set() });
+    Object.assign(this, { id, on, model: new SessionModel(), pending: message, loadedSeqs: new Set(), requestedTexts: new Set() });
     if (id === undefined) return;
-    if (message === undefined) this.begin();
+    if (message === undefined) this.load();
     else {
-      // Its first words are not to be missed: the socket is there before the run.
-      this.follow(0);
-      this.refresh();
+      // The socket is opened before the run, so that its first events are not missed.
+      this.connect(0);
+      this.scheduleRefresh();
     }
   }
 
-  /** Looked at no more. */
-  end() {
-    this.ended = true;
-    this.live?.end();
-    clearTimeout(this.refreshing);
-    clearTimeout(this.settling);
+  /** Ends the connection and the timers. */
+  close() {
+    this.closed = true;
+    this.socket?.close();
+    clearTimeout(this.refreshTimer);
+    clearTimeout(this.catchUpTimer);
   }
 
   draw() {
-    if (!this.ended) this.on.draw();
+    if (!this.closed) this.on.draw();
   }
 
   /** Reads the session, then follows it. */
-  async begin() {
+  async load() {
     let last = 0;
     try {
       const body = await api.session(this.id);
-      if (this.ended) return;
-      this.known();
+      if (this.closed) return;
+      this.markFound();
       last = body.data?.last_seq ?? 0;
-      this.story.standing(body);
-      this.standing = last > 0 ? body : undefined;
+      this.model.applyStatus(body);
+      this.pendingStatus = last > 0 ? body : undefined;
     } catch (error) {
-      this.unknown(error);
-      if (!this.ended && !this.missing) this.refreshing = setTimeout(() => this.begin(), REFRESH);
+      this.markMissing(error);
+      if (!this.closed && !this.missing) this.refreshTimer = setTimeout(() => this.load(), REFRESH);
       return;
     }
-    this.follow(Math.max(0, last - WINDOW));
+    this.connect(Math.max(0, last - INITIAL_ENTRIES));
     this.loadGraph();
-    this.refresh();
+    this.scheduleRefresh();
   }
 
-  known() {
+  markFound() {
     this.missing = false;
     this.fault = undefined;
   }
 
-  unknown(error) {
+  markMissing(error) {
     this.missing = error.status === 404 && this.pending === undefined;
-    this.fault = this.missing || !this.live ? error : undefined;
+    this.fault = this.missing || !this.socket ? error : undefined;
     this.draw();
   }
 
-  follow(after) {
-    this.live = new Live(this.id, after, {
-      message: message => this.ended || this.take(message),
-      link: state => {
-        this.link = state;
-        if (!this.ended) this.on.link();
+  connect(after) {
+    this.socket = new SessionSocket(this.id, after, {
+      message: message => this.closed || this.receive(message),
+      connection: state => {
+        this.connection = state;
+        if (!this.closed) this.on.connection();
       },
-      back: () => this.reconcile(true),
-      refused: () => this.reconcile(),
+      reconnected: () => this.reconcile(true),
+      rejected: () => this.reconcile(),
     });
-    this.settling = setTimeout(() => this.settle(), SETTLE);
+    this.catchUpTimer = setTimeout(() => this.finishCatchUp(), CATCH_UP_TIMEOUT);
   }
 
-  take(message) {
+  receive(message) {
     const event = eventOf(message);
     if (!event) return;
     if (event.type === 'refused') {
-      this.on.refused(event.data.message);
+      this.on.rejected(event.data.message);
       return;
     }
-    const { story } = this;
-    const before = story.status;
-    if (this.standing && event.seq > this.standing.data.last_seq) this.settle();
-    story.apply(event);
-    if (this.standing && event.seq === this.standing.data.last_seq) this.settle();
-    if (this.standing) return; // still catching up: shown when it is whole
-    this.announce(event, before);
+    const { model } = this;
+    const before = model.status;
+    if (this.pendingStatus && event.seq > this.pendingStatus.data.last_seq) this.finishCatchUp();
+    model.apply(event);
+    if (this.pendingStatus && event.seq === this.pendingStatus.data.last_seq) this.finishCatchUp();
+    if (this.pendingStatus) return; // catching up: drawn at its end
+    this.notify(event, before);
     this.draw();
   }
 
-  /** The past is read: from here on each event is shown as it comes. */
-  settle() {
-    clearTimeout(this.settling);
-    const body = this.standing;
-    this.standing = undefined;
-    if (this.ended) return;
-    if (body && body.data.last_seq >= this.story.last) this.story.standing(body);
-    this.whole();
-    this.complete();
+  /** Ends the catch-up: from here on each event is shown when it arrives. */
+  finishCatchUp() {
+    clearTimeout(this.catchUpTimer);
+    const body = this.pendingStatus;
+    this.pendingStatus = undefined;
+    if (this.closed) return;
+    if (body && body.data.last_seq >= this.model.last) this.model.applyStatus(body);
+    this.loadRunStart();
+    this.completeQuestions();
     this.draw();
   }
 
-  /** Reads back to where the run began, so that the graph and the conversation are whole. */
-  async whole() {
-    const { story } = this;
-    const begun = () => story.entries.some(entry => entry.type === 'run_started');
+  /** Loads entries back to the start of the run, so that the graph and the conversation are complete. */
+  async loadRunStart() {
+    const { model } = this;
+    const hasStart = () => model.entries.some(entry => entry.type === 'run_started');
     try {
-      while (!this.ended && story.first > 1 && story.entries.length < FAR && !begun()) {
-        if (!(await this.older())) break;
+      while (!this.closed && model.first > 1 && model.entries.length < MAX_LOOKBACK && !hasStart()) {
+        if (!(await this.loadOlder())) break;
       }
-      // The socket does not say which nodes a run begins with.
-      const start = story.entries.findLast(entry => entry.type === 'run_started');
-      if (!this.ended && start?.thin && isLive(story.status)) {
-        await this.inFull(start);
-        if (story.nodes.size === 0) for (const node of start.data.next ?? []) story.node(node).due = true;
+      // The message of the socket lacks the first nodes of a run.
+      const start = model.entries.findLast(entry => entry.type === 'run_started');
+      if (!this.closed && start?.partial && isActive(model.status)) {
+        await this.loadFullEntry(start);
+        if (model.nodes.size === 0) for (const node of start.data.next ?? []) model.node(node).due = true;
       }
     } catch {
-      // what is there is shown
+      // the loaded entries are shown
     }
     this.draw();
   }
 
-  /** Loads a page of what came before, or all back to a number; gives whether there was any. */
-  older(upto) {
-    // One after another: each begins where the one before it ended.
-    const turn = (this.paging ?? Promise.resolve()).then(() => this.back(upto));
-    this.paging = turn.catch(() => {});
-    return turn;
+  /** Loads the previous page, or all entries back to a number. Returns whether there were any. */
+  loadOlder(upto) {
+    // One after another: each page starts where the previous one ended.
+    const page = (this.paging ?? Promise.resolve()).then(() => this.loadPages(upto));
+    this.paging = page.catch(() => {});
+    return page;
   }
 
-  async back(upto) {
-    let { first } = this.story;
+  async loadPages(upto) {
+    let { first } = this.model;
     if (first <= Math.max(upto ?? 1, 1)) return false;
-    const size = upto === undefined ? PAGE : LEAP;
+    const size = upto === undefined ? PAGE : LARGE_PAGE;
     const pages = [];
-    for (let loaded = 0; first > 1 && loaded < LEAPS && !this.ended; loaded += size) {
+    for (let loaded = 0; first > 1 && loaded < MAX_LOADED && !this.closed; loaded += size) {
       const { entries } = await api.journal(this.id, Math.max(0, first - 1 - size), size);
       const fresh = entries.filter(entry => entry.seq < first);
       if (fresh.length === 0) break;
@@ -158,49 +158,49 @@ export class SessionView {
       first = fresh[0].seq;
       if (upto === undefined || first <= upto) break;
     }
-    if (!this.ended) this.story.older(pages.flat());
+    if (!this.closed) this.model.prepend(pages.flat());
     return pages.length > 0;
   }
 
-  /** The socket's form of an entry says less than the journal's. */
-  async inFull(entry) {
+  /** Replaces an entry of the socket by the full one of the journal. */
+  async loadFullEntry(entry) {
     const { entries } = await api.journal(this.id, entry.seq - 1, 1);
     if (entries[0]?.seq !== entry.seq) return false;
-    Object.assign(entry, entries[0], { thin: false });
+    Object.assign(entry, entries[0], { partial: false });
     return true;
   }
 
-  /** What an event means beside the story. */
-  announce(event, before) {
-    const { story } = this;
+  /** Reacts to an event that concerns more than the model. */
+  notify(event, before) {
+    const { model } = this;
     this.missing = false;
     if (event.type === 'run_started' || event.type === 'run_queued') {
-      const run = event.run ?? story.run;
+      const run = event.run ?? model.run;
       if (this.pending !== undefined && run !== undefined) {
-        story.words.set(run, { ...story.words.get(run), message: this.pending });
+        model.exchanges.set(run, { ...model.exchanges.get(run), message: this.pending });
         this.pending = undefined;
       }
       if (!this.graph || (event.data.graph && this.graph.name !== event.data.graph)) this.loadGraph();
     }
     if (event.type === 'question_asked') {
-      this.on.asked(event.data.question.prompt);
-      this.complete();
+      this.on.questionAsked(event.data.question.prompt);
+      this.completeQuestions();
     }
-    if (story.status !== before && story.status) {
-      this.on.moved(story.status);
-      if (!isLive(story.status)) this.refresh(300);
+    if (model.status !== before && model.status) {
+      this.on.statusChanged(model.status);
+      if (!isActive(model.status)) this.scheduleRefresh(300);
     }
   }
 
-  /** A server may leave out over the socket what a question is about. */
-  async complete() {
-    const { story } = this;
-    for (const asked of [...story.questions.values()]) {
-      const entry = asked.thin && story.entries.findLast(one => one.type === 'question_asked' && one.thin && one.data.id === asked.id);
-      if (!entry || this.looked.has(entry.seq)) continue;
-      this.looked.add(entry.seq);
+  /** Loads the details of questions that were shortened for the socket. */
+  async completeQuestions() {
+    const { model } = this;
+    for (const open of [...model.questions.values()]) {
+      const entry = open.partial && model.entries.findLast(one => one.type === 'question_asked' && one.partial && one.data.id === open.id);
+      if (!entry || this.loadedSeqs.has(entry.seq)) continue;
+      this.loadedSeqs.add(entry.seq);
       try {
-        if ((await this.inFull(entry)) && story.questions.has(asked.id)) story.questions.set(asked.id, { ...entry.data, until: asked.until, thin: false });
+        if ((await this.loadFullEntry(entry)) && model.questions.has(open.id)) model.questions.set(open.id, { ...entry.data, until: open.until, partial: false });
       } catch {
         // the question can be answered as it is
       }
@@ -208,55 +208,55 @@ export class SessionView {
     this.draw();
   }
 
-  /** Compares with what the server says: after a loss, at an end, now and then. */
+  /** Compares the model with the server: after a lost connection, at the end of a run, and periodically. */
   async reconcile(again = false) {
-    if (this.ended || this.standing) return;
+    if (this.closed || this.pendingStatus) return;
     try {
       const body = await api.session(this.id);
-      if (this.ended || this.standing) return;
-      this.known();
-      const { story } = this;
+      if (this.closed || this.pendingStatus) return;
+      this.markFound();
+      const { model } = this;
       const { last_seq: last, ...data } = body.data ?? {};
-      this.polled = this.link !== 'open';
-      if (this.polled) await this.pull();
-      if (this.ended) return;
-      if (again && last < story.last) {
-        // The server has another journal under this name: begin anew.
+      this.polled = this.connection !== 'open';
+      if (this.polled) await this.pollJournal();
+      if (this.closed) return;
+      if (again && last < model.last) {
+        // The server has another journal of this name: open it again.
         this.on.reopen();
         return;
       }
-      if (last === story.last) story.standing({ ...body, data: again ? data : { ...data, running: undefined } });
-      else Object.assign(story, { usage: data.usage, sizes: data.sizes, seconds: data.execution_time });
+      if (last === model.last) model.applyStatus({ ...body, data: again ? data : { ...data, running: undefined } });
+      else Object.assign(model, { usage: data.usage, sizes: data.sizes, activeSeconds: data.execution_time });
     } catch (error) {
       this.polled = false;
-      this.unknown(error);
+      this.markMissing(error);
     }
     this.draw();
   }
 
   /** Polls the journal when no socket can be opened. */
-  async pull() {
-    const { live, story } = this;
-    for (let more = live !== undefined; more && !this.ended && this.link !== 'open'; ) {
-      const { entries } = await api.journal(this.id, live.after, PAGE);
-      if (this.link === 'open') return;
+  async pollJournal() {
+    const { socket, model } = this;
+    for (let more = socket !== undefined; more && !this.closed && this.connection !== 'open'; ) {
+      const { entries } = await api.journal(this.id, socket.after, PAGE);
+      if (this.connection === 'open') return;
       for (const entry of entries) {
-        const before = story.status;
-        live.after = entry.seq;
-        story.apply(entry);
-        this.announce(entry, before);
+        const before = model.status;
+        socket.after = entry.seq;
+        model.apply(entry);
+        this.notify(entry, before);
       }
       more = entries.length === PAGE;
     }
   }
 
-  refresh(wait = REFRESH) {
-    clearTimeout(this.refreshing);
-    this.refreshing = setTimeout(async () => {
-      if (this.ended) return;
-      const due = wait !== REFRESH || isLive(this.story.status);
-      if (due && !document.hidden && (this.link === 'open' || this.polled)) await this.reconcile();
-      if (!this.ended) this.refresh();
+  scheduleRefresh(wait = REFRESH) {
+    clearTimeout(this.refreshTimer);
+    this.refreshTimer = setTimeout(async () => {
+      if (this.closed) return;
+      const due = wait !== REFRESH || isActive(this.model.status);
+      if (due && !document.hidden && (this.connection === 'open' || this.polled)) await this.reconcile();
+      if (!this.closed) this.scheduleRefresh();
     }, wait);
   }
 
@@ -266,42 +266,42 @@ export class SessionView {
     } catch {
       this.graph ??= null;
     }
-    if (!this.ended) this.on.graph();
+    if (!this.closed) this.on.graphLoaded();
     this.draw();
   }
 
   /** Finds the message and the answer of runs that were read from the journal. */
-  async words(runs) {
-    if (this.wording || this.standing || this.id === undefined) return;
-    const { story } = this;
-    const wanted = [];
+  async loadExchanges(runs) {
+    if (this.loadingExchanges || this.pendingStatus || this.id === undefined) return;
+    const { model } = this;
+    const missingTexts = [];
     for (const run of runs) {
-      const known = story.words.get(run.id) ?? {};
+      const exchange = model.exchanges.get(run.id) ?? {};
       // If the start of the latest run was not loaded, its message is in its current state.
-      const from = run.startSeq ?? (run.id === story.run ? run.endSeq ?? story.last : undefined);
-      if (known.message === undefined && from) wanted.push([run, 'message', from, 'user']);
-      if (known.answer === undefined && run.status === 'completed' && run.endSeq) wanted.push([run, 'answer', run.endSeq, 'assistant']);
+      const from = run.startSeq ?? (run.id === model.run ? run.endSeq ?? model.last : undefined);
+      if (exchange.message === undefined && from) missingTexts.push([run, 'message', from, 'user']);
+      if (exchange.answer === undefined && run.status === 'completed' && run.endSeq) missingTexts.push([run, 'answer', run.endSeq, 'assistant']);
     }
-    const next = wanted.filter(([run, field]) => !this.asked.has(`${run.id}|${field}`));
+    const next = missingTexts.filter(([run, field]) => !this.requestedTexts.has(`${run.id}|${field}`));
     if (next.length === 0) return;
-    this.wording = true;
+    this.loadingExchanges = true;
     try {
       for (const [run, field, seq, role] of next) {
-        this.asked.add(`${run.id}|${field}`);
+        this.requestedTexts.add(`${run.id}|${field}`);
         const { state } = await this.on.stateAt(seq);
-        if (this.ended) return;
-        const text = said(state, role);
-        if (text !== undefined) story.words.set(run.id, { ...story.words.get(run.id), [field]: text });
+        if (this.closed) return;
+        const text = lastMessage(state, role);
+        if (text !== undefined) model.exchanges.set(run.id, { ...model.exchanges.get(run.id), [field]: text });
       }
     } catch {
       // the conversation is shown without them
     }
-    this.wording = false;
+    this.loadingExchanges = false;
     this.draw();
   }
 
-  /** Waits for the socket, a moment: without it everything works too. */
-  async linked() {
-    for (let left = 30; left > 0 && this.link !== 'open'; left -= 1) await new Promise(resolve => setTimeout(resolve, 10));
+  /** Waits up to 300 ms for the socket. Everything works without it too. */
+  async waitUntilConnected() {
+    for (let left = 30; left > 0 && this.connection !== 'open'; left -= 1) await new Promise(resolve => setTimeout(resolve, 10));
   }
 }

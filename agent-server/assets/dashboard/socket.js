@@ -2,25 +2,25 @@
 
 import { bearer } from './prefs.js';
 
-const FIRST_WAIT = 400;
-const LONGEST_WAIT = 8_000;
+const FIRST_BACKOFF = 400;
+const MAX_BACKOFF = 8_000;
 const PING = 20_000;
-const SILENCE = 50_000;
+const SILENCE_TIMEOUT = 50_000;
 
-export class Live {
+export class SessionSocket {
   /**
-   * `on.message(message)` gets each message once, in order; `on.link(state)` gets `connecting`, `open`, `lost`;
-   * `on.back()` when the socket opened again after a loss; `on.refused()` when a socket could not be opened.
+   * `on.message(message)` gets each message once, in order; `on.connection(state)` gets `connecting`, `open`,
+   * `lost`; `on.reconnected()` when the socket opened again; `on.rejected()` when a socket could not be opened.
    */
   constructor(id, after, on) {
     this.id = id;
     this.after = after;
     this.on = on;
-    this.wait = FIRST_WAIT;
-    this.ended = false;
-    this.opened = false;
-    this.online = () => this.now();
-    this.visible = () => document.hidden || this.now();
+    this.backoff = FIRST_BACKOFF;
+    this.closed = false;
+    this.wasOpened = false;
+    this.online = () => this.reconnectNow();
+    this.visible = () => document.hidden || this.reconnectNow();
     window.addEventListener('online', this.online);
     document.addEventListener('visibilitychange', this.visible);
     this.open();
@@ -29,31 +29,31 @@ export class Live {
   open() {
     clearTimeout(this.timer);
     this.timer = undefined;
-    this.on.link('connecting');
+    this.on.connection('connecting');
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
     const address = `${scheme}://${location.host}/ws/${encodeURIComponent(this.id)}?after=${this.after}&events=all`;
     let socket;
     try {
       socket = bearer() ? new WebSocket(address, ['agent.v1', `bearer.${bearer()}`]) : new WebSocket(address);
     } catch {
-      this.lost(false); // a key with characters that no header may have
+      this.handleClose(false); // a key with characters that no header may have
       return;
     }
     this.socket = socket;
     let open = false;
     socket.onopen = () => {
       open = true;
-      this.wait = FIRST_WAIT;
-      this.heard = Date.now();
-      this.on.link('open');
-      if (this.opened) this.on.back();
-      this.opened = true;
+      this.backoff = FIRST_BACKOFF;
+      this.lastReceived = Date.now();
+      this.on.connection('open');
+      if (this.wasOpened) this.on.reconnected();
+      this.wasOpened = true;
       clearInterval(this.pings);
       this.pings = setInterval(() => this.ping(), PING);
     };
     socket.onmessage = ({ data }) => {
       if (this.socket !== socket) return;
-      this.heard = Date.now();
+      this.lastReceived = Date.now();
       let message;
       try {
         message = JSON.parse(data);
@@ -68,39 +68,39 @@ export class Live {
       this.on.message(message);
     };
     socket.onclose = () => {
-      if (this.socket === socket) this.lost(open);
+      if (this.socket === socket) this.handleClose(open);
     };
   }
 
-  /** A socket that died without a word is found by its silence. */
+  /** Sends a ping. A socket without messages for too long is replaced. */
   ping() {
     if (this.socket.readyState !== WebSocket.OPEN) return;
-    if (Date.now() - this.heard > SILENCE) {
+    if (Date.now() - this.lastReceived > SILENCE_TIMEOUT) {
       const old = this.socket;
-      this.lost(true);
+      this.handleClose(true);
       old.close();
     } else {
       this.socket.send(JSON.stringify({ type: 'ping', data: {}, timestamp: new Date().toISOString() }));
     }
   }
 
-  lost(wasOpen) {
+  handleClose(wasOpen) {
     this.socket = undefined;
     clearInterval(this.pings);
-    if (this.ended) return;
-    this.on.link('lost');
-    if (!wasOpen) this.on.refused();
-    this.timer = setTimeout(() => this.open(), this.wait * (0.75 + Math.random() / 2));
-    this.wait = Math.min(this.wait * 2, LONGEST_WAIT);
+    if (this.closed) return;
+    this.on.connection('lost');
+    if (!wasOpen) this.on.rejected();
+    this.timer = setTimeout(() => this.open(), this.backoff * (0.75 + Math.random() / 2));
+    this.backoff = Math.min(this.backoff * 2, MAX_BACKOFF);
   }
 
-  /** Does not wait any longer for the next try. */
-  now() {
-    if (!this.ended && this.timer !== undefined) this.open();
+  /** Skips the rest of the backoff. */
+  reconnectNow() {
+    if (!this.closed && this.timer !== undefined) this.open();
   }
 
-  end() {
-    this.ended = true;
+  close() {
+    this.closed = true;
     clearTimeout(this.timer);
     clearInterval(this.pings);
     window.removeEventListener('online', this.online);

@@ -1,9 +1,9 @@
-// Short words to the person: what went wrong, what was done; and the clipboard.
+// Notices to the person, and the clipboard.
 
 import { h } from './dom.js';
 import { t } from './i18n.js';
 
-const MOST = 4;
+const MAX_NOTICES = 4;
 
 /** Shows a text for a while; errors stay until they are closed. */
 export function notice(text, kind = 'info') {
@@ -12,13 +12,13 @@ export function notice(text, kind = 'info') {
   const note = h('div', { class: `notice ${kind}` }, h('span', {}, text),
     h('button', { type: 'button', class: 'quiet small', 'aria-label': t('close'), on: { click: close } }, '✕'));
   for (const old of region.children) if (old.firstChild.textContent === text) old.remove();
-  while (region.children.length >= MOST) region.firstElementChild.remove();
+  while (region.children.length >= MAX_NOTICES) region.firstElementChild.remove();
   region.append(note);
   setTimeout(close, kind === 'error' ? 15_000 : 4_000);
 }
 
 /** Shows the error of a request. */
-export function failed(error) {
+export function showError(error) {
   if (error?.status === 401) return; // the dialog for the API key is already open
   if (!('status' in error)) console.error(error);
   notice(error.message, 'error');

@@ -166,7 +166,7 @@ impl Schedule {
     /// Returns what is shown of a schedule in the session `session`.
     pub(crate) fn new(info: ScheduleInfo, session: SessionId) -> Self {
         let (cron, time_zone) =
-            info.timing.expression().map(|(cron, zone)| (cron.to_owned(), zone.to_owned())).unzip();
+            info.timing.as_cron().map(|cron| (cron.expression.to_owned(), cron.zone.to_owned())).unzip();
         let next = info.next.filter(|_| info.status != CoreStatus::Completed);
         Self {
             title: info.labels.get(TITLE).cloned(),

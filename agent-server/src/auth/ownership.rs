@@ -1,6 +1,8 @@
 //! Session ownership. The owner is stored as a label; sessions owned by another subject are reported as 404.
 
-use agent_core::{Event, RunOptions, Session, SessionError, event::EventBody, session::SessionStatus};
+use agent_core::{
+    Event, RunOptions, Session, SessionError, event::EventBody, journal::Label, session::SessionStatus,
+};
 
 use super::{Auth, OWNER, Subject};
 use crate::error::{ApiError, Contract, session_not_found};
@@ -43,10 +45,10 @@ impl AccessScope {
     }
 
     /// Returns the label to which lists are restricted.
-    pub(crate) fn label(&self) -> Option<(String, String)> {
+    pub(crate) fn label(&self) -> Option<Label> {
         match self {
             Self::Unrestricted | Self::Admin(_) => None,
-            Self::Subject(subject) => Some((OWNER.to_owned(), subject.as_str().to_owned())),
+            Self::Subject(subject) => Some(Label::new(OWNER, subject.as_str())),
         }
     }
 

@@ -15,7 +15,6 @@ use crate::{
     Auth, Config, Tls, Webhooks,
     auth::{AuthError, Jwt},
     config::{AccessMode, Database},
-    hex::hex,
 };
 
 /// Returns the authentication.
@@ -116,7 +115,7 @@ fn stored_secret(path: &Path) -> io::Result<Secret> {
 fn random_secret() -> io::Result<String> {
     let mut key = [0; 32];
     SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("the machine has no random numbers"))?;
-    Ok(hex(&key))
+    Ok(hex::encode(key))
 }
 
 /// Returns webhooks, if a secret is configured.

@@ -15,7 +15,7 @@ use clap::{Arg, ArgMatches};
 use super::{error::CliError, program::own};
 #[cfg(feature = "demo")]
 use crate::demo::{self, TrendAgent};
-use crate::{Assistant, Chat, Config, TaskAgent, config::Database};
+use crate::{Assistant, Chat, Config, TaskAgent, config::Database, fail_points};
 
 /// Returns the name of the default agent.
 pub(super) fn first() -> String {
@@ -106,7 +106,7 @@ pub(super) async fn runtime(config: &Config) -> Result<Runtime, CliError> {
                 CliError::new(format!("{}: {error}", path.display()))
                     .hint("DATABASE_PATH (--database-path) names the file")
             })?;
-            runtime.journal(store).build()
+            runtime.journal(fail_points::wrap(store)).build()
         }
         Database::Memory => runtime.journal(InMemoryJournal::new()).build(),
         #[cfg(feature = "postgres")]
@@ -116,7 +116,7 @@ pub(super) async fn runtime(config: &Config) -> Result<Runtime, CliError> {
                 true => store.memory(),
                 false => postgres::connect(config, &memory).await?.memory(),
             };
-            runtime.journal(store).memory(memory).build()
+            runtime.journal(fail_points::wrap(store)).memory(memory).build()
         }
         #[cfg(not(feature = "postgres"))]
         Database::Postgres { .. } => return Err(without_postgres()),

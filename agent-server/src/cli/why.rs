@@ -41,8 +41,8 @@ pub(super) async fn run(config: &Config, args: &ArgMatches) -> Result<(), CliErr
         let line = format!("{:>6}  {}  {}  {}", cause.seq, time(cause.at), cause.run, describe(cause));
         output::print(if at == last { paint(Paint::Strong, &line) } else { line })?;
         output::print(format!("        = {}", short(&cause.value.to_string(), 160)))?;
-        for (seq, what) in &cause.from {
-            output::print(format!("        from {seq}: {what}"))?;
+        for source in &cause.from {
+            output::print(format!("        from {}: {}", source.seq, source.description))?;
         }
     }
     Ok(())

@@ -2,33 +2,28 @@
 //! server.
 
 mod latest;
+mod socket;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc};
 
 use bytes::Bytes;
-use futures::{SinkExt, Stream, StreamExt, future::BoxFuture};
+use futures::{Stream, StreamExt, future::BoxFuture};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::{Request, Response, body::Frame, body::Incoming};
-use hyper_tungstenite::tungstenite::{
-    Message, Utf8Bytes,
-    protocol::{CloseFrame, frame::coding::CloseCode},
-};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-pub use self::latest::{LatestClaim, LatestConnections};
+pub use self::{
+    latest::{LatestClaim, LatestConnections},
+    socket::{Disconnected, Socket, SocketMessage, Text},
+};
 pub use crate::http::request::PathParams;
 use crate::{
     app::{Handler, RequestContext},
     http::{
         response::{self, HandlerResult, full},
         router::handler,
-        websocket::{self, WebSocket, next_message},
+        websocket,
     },
 };
-
-/// Timeout for sending a close frame.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Body of a response: bytes, or a stream of them.
 ///
@@ -72,237 +67,6 @@ impl<B: Into<Bytes>> From<B> for Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Body").finish_non_exhaustive()
-    }
-}
-
-/// Message of a client on a [`Socket`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SocketMessage {
-    /// Text.
-    Text(String),
-    /// Bytes.
-    Bytes(Bytes),
-}
-
-/// The client has disconnected, or a write timed out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the client of the WebSocket has disconnected")]
-pub struct Disconnected;
-
-/// An open WebSocket.
-///
-/// # Examples
-///
-/// ```
-/// use agent_server::custom_routes::{Disconnected, Socket, SocketMessage};
-///
-/// async fn echo(mut socket: Socket) -> Result<(), Disconnected> {
-///     while let Some(message) = socket.next().await {
-///         match message {
-///             SocketMessage::Text(text) => socket.send(text).await?,
-///             SocketMessage::Bytes(bytes) => socket.send_bytes(bytes).await?,
-///             _ => {}
-///         }
-///     }
-///     Ok(())
-/// }
-/// # let _ = echo;
-/// ```
-pub struct Socket {
-    socket: WebSocket,
-    shutdown: CancellationToken,
-    write_timeout: Duration,
-    /// Interval of pings, and the time of the next one.
-    ping: Duration,
-    next_ping: Instant,
-}
-
-impl Socket {
-    /// Returns the next message; `None` if the client has disconnected or the server shuts down.
-    ///
-    /// While it waits, pings are answered, and a ping is sent every [`ping`](crate::ServerOptions::ping), so that proxies
-    /// keep an idle connection open. A client that sends nothing stays connected.
-    ///
-    /// # Cancel safety
-    ///
-    /// No message is lost if the future is dropped.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_server::custom_routes::Socket;
-    /// async fn count(mut socket: Socket) -> u64 {
-    ///     let mut messages = 0;
-    ///     while socket.next().await.is_some() {
-    ///         messages += 1;
-    ///     }
-    ///     messages
-    /// }
-    /// # let _ = count;
-    /// ```
-    pub async fn next(&mut self) -> Option<SocketMessage> {
-        loop {
-            let frame = tokio::select! {
-                biased;
-                () = self.shutdown.cancelled() => return None,
-                frame = next_message(&mut self.socket) => frame?,
-                () = tokio::time::sleep_until(self.next_ping) => {
-                    self.next_ping = Instant::now() + self.ping;
-                    self.feed_message(Message::Ping(Bytes::new())).await.ok()?;
-                    self.flush().await.ok()?;
-                    continue;
-                }
-            };
-            match frame {
-                Ok(Message::Text(text)) => return Some(SocketMessage::Text(text.to_string())),
-                Ok(Message::Binary(bytes)) => return Some(SocketMessage::Bytes(bytes)),
-                Ok(Message::Close(_)) => {
-                    websocket::close(&mut self.socket, None).await;
-                    return None;
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    if let Some(code) = websocket::close_code(&error) {
-                        websocket::close(&mut self.socket, Some(code)).await;
-                    }
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// Sends text.
-    ///
-    /// # Errors
-    ///
-    /// [`Disconnected`], also if the write makes no progress within the server's `write_time`.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the text may have been sent in part. Drop the socket too.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_server::custom_routes::{Disconnected, Socket};
-    /// async fn greet(mut socket: Socket) -> Result<(), Disconnected> {
-    ///     socket.send("welcome").await
-    /// }
-    /// # let _ = greet;
-    /// ```
-    pub async fn send(&mut self, text: impl Into<Text>) -> Result<(), Disconnected> {
-        self.feed(text).await?;
-        self.flush().await
-    }
-
-    /// Queues text. Call [`flush`](Self::flush) afterwards; several messages then need one write.
-    ///
-    /// # Errors
-    ///
-    /// See [`send`](Self::send).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_server::custom_routes::{Disconnected, Socket};
-    /// async fn list(mut socket: Socket) -> Result<(), Disconnected> {
-    ///     for line in ["one", "two", "three"] {
-    ///         socket.feed(line).await?;
-    ///     }
-    ///     socket.flush().await
-    /// }
-    /// # let _ = list;
-    /// ```
-    pub async fn feed(&mut self, text: impl Into<Text>) -> Result<(), Disconnected> {
-        self.feed_message(Message::Text(text.into().0)).await
-    }
-
-    /// Sends bytes.
-    ///
-    /// # Errors
-    ///
-    /// See [`send`](Self::send).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_server::custom_routes::{Disconnected, Socket};
-    /// async fn play(mut socket: Socket, audio: Vec<u8>) -> Result<(), Disconnected> {
-    ///     socket.send_bytes(audio).await
-    /// }
-    /// # let _ = play;
-    /// ```
-    pub async fn send_bytes(&mut self, bytes: impl Into<Bytes>) -> Result<(), Disconnected> {
-        self.feed_message(Message::Binary(bytes.into())).await?;
-        self.flush().await
-    }
-
-    /// Sends queued messages.
-    ///
-    /// # Errors
-    ///
-    /// See [`send`](Self::send).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_server::custom_routes::{Disconnected, Socket};
-    /// async fn pair(mut socket: Socket) -> Result<(), Disconnected> {
-    ///     socket.feed("first").await?;
-    ///     socket.feed("second").await?;
-    ///     socket.flush().await
-    /// }
-    /// # let _ = pair;
-    /// ```
-    pub async fn flush(&mut self) -> Result<(), Disconnected> {
-        match tokio::time::timeout(self.write_timeout, self.socket.flush()).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(Disconnected),
-        }
-    }
-
-    /// Closes the WebSocket with a code of RFC 6455 (1000: normal closure; 1008: policy violation) and a reason of at
-    /// most 123 bytes.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use agent_server::custom_routes::Socket;
-    /// async fn end(socket: Socket) {
-    ///     socket.close(1000, "the meeting has ended").await;
-    /// }
-    /// # let _ = end;
-    /// ```
-    pub async fn close(mut self, code: u16, reason: &str) {
-        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.to_owned().into() };
-        let close = self.socket.close(Some(frame));
-        if tokio::time::timeout(CLOSE_TIMEOUT, close).await.is_err() {
-            tracing::debug!("a client did not read the close frame");
-        }
-    }
-
-    async fn feed_message(&mut self, message: Message) -> Result<(), Disconnected> {
-        match tokio::time::timeout(self.write_timeout, self.socket.feed(message)).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(Disconnected),
-        }
-    }
-}
-
-impl fmt::Debug for Socket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").finish_non_exhaustive()
-    }
-}
-
-/// Text to send. Clones share the bytes.
-#[derive(Debug, Clone)]
-pub struct Text(Utf8Bytes);
-
-impl<T: Into<String>> From<T> for Text {
-    fn from(text: T) -> Self {
-        Self(Utf8Bytes::from(text.into()))
     }
 }
 
@@ -465,8 +229,7 @@ fn open(mut context: RequestContext, refuse: Option<&HandshakeFilter>, serve: Se
     app.tasks.spawn(async move {
         match opening.await {
             Ok(socket) => {
-                let next_ping = Instant::now() + ping;
-                serve(request, Socket { socket, shutdown, write_timeout, ping, next_ping }).await;
+                serve(request, Socket::new(socket, shutdown, write_timeout, ping)).await;
             }
             Err(error) => tracing::debug!(%error, "a WebSocket could not be opened"),
         }

@@ -10,8 +10,6 @@ use flate2::read::GzDecoder;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use crate::hex::hex;
-
 /// An embedded file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct File {
@@ -58,7 +56,7 @@ impl File {
 
 /// Returns the value of the header `ETag`.
 pub(crate) fn tag(bytes: &[u8]) -> String {
-    format!("\"{}\"", hex(&Sha256::digest(bytes)[..8]))
+    format!("\"{}\"", hex::encode(&Sha256::digest(bytes)[..8]))
 }
 
 macro_rules! files {

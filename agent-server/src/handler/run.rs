@@ -19,6 +19,7 @@ use crate::{
     auth::{OWNER, ownership::AccessScope},
     docs::openapi::RouteDoc,
     error::{ApiError, Contract, Rejection, map_session_error, session_not_found},
+    fail_points,
     http::response::{HandlerResult, ok},
     task_agent::ContextField,
     webhook::PreparedDelivery,
@@ -310,7 +311,9 @@ async fn bind_delivery(
     run: RunId,
 ) -> Result<(), ApiError> {
     let app = &context.app;
+    fail_points::reach("webhook.bind.before");
     let bound = app.deliveries.bind(&app.runtime, delivery, run, context.run_options()).await;
+    fail_points::reach("webhook.bind.after");
     bound.map_err(map_session_error(session.id()))
 }
 
@@ -334,6 +337,7 @@ async fn prepare_delivery(
         ));
     }
     let prepared = app.deliveries.prepare(&app.runtime, session, url, context.run_options()).await;
+    fail_points::reach("webhook.prepare.after");
     prepared.map_err(map_session_error(session.id()))
 }
 

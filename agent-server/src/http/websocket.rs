@@ -1,6 +1,10 @@
 //! WebSockets: handshake, buffers, messages, close codes.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use futures::{SinkExt, StreamExt};
 use hyper::{
@@ -95,7 +99,15 @@ pub(crate) fn accept(
 ///
 /// No message is lost if the future is dropped.
 pub(crate) async fn next_message(socket: &mut WebSocket) -> Option<Result<Message, Error>> {
-    let next = socket.next().await;
+    poll_fn(|cx| poll_message(socket, cx)).await
+}
+
+/// As [`next_message`], as a function to poll.
+pub(crate) fn poll_message(
+    socket: &mut WebSocket,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Message, Error>>> {
+    let next = ready!(socket.poll_next_unpin(cx));
     match &next {
         Some(Ok(Message::Text(_) | Message::Binary(_))) => socket.get_ref().took_message(),
         Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
@@ -103,7 +115,7 @@ pub(crate) async fn next_message(socket: &mut WebSocket) -> Option<Result<Messag
         }
         _ => {}
     }
-    next
+    Poll::Ready(next)
 }
 
 /// Returns the close code and reason for a protocol error; `None` if the client has disconnected.

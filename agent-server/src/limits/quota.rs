@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use agent_core::{Runtime, journal::Recent};
+use agent_core::{
+    Runtime,
+    journal::{Label, Recent, RecentCursor},
+};
 use parking_lot::Mutex;
 
 use crate::{
@@ -59,7 +62,7 @@ impl Sessions {
     async fn count(&self, runtime: &Runtime, subject: &Subject, maximum: u32) -> Result<u32, ApiError> {
         let mut query = Recent {
             limit: PAGE,
-            label: Some((OWNER.to_owned(), subject.as_str().to_owned())),
+            label: Some(Label::new(OWNER, subject.as_str())),
             // Webhook deliveries are deleted automatically.
             without: vec![self.uncounted_graph.to_owned()],
             ..Recent::default()
@@ -71,7 +74,7 @@ impl Sessions {
             count = count.saturating_add(u32::try_from(page.len()).unwrap_or(u32::MAX));
             match page.last() {
                 Some(last) if page.len() == PAGE && count < maximum => {
-                    query.before = Some((last.head.summary.at, last.id.clone()));
+                    query.before = Some(RecentCursor { at: last.head.summary.at, session: last.id.clone() });
                 }
                 _ => return Ok(count),
             }

@@ -19,7 +19,6 @@ use tokio::{
 };
 
 use super::{Key, concurrency::ConcurrencyLimiter};
-use crate::hex::hex;
 
 /// Timeout of a count. A slower store is treated as one that does not respond.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -171,7 +170,7 @@ fn permit(key: &Key, count: usize) -> SharedPermit {
 fn text(key: &Key) -> String {
     match key {
         Key::Subject(subject) if subject.as_str().len() > SUBJECT_BYTES => {
-            format!("#{}", hex(&Sha256::digest(subject.as_str().as_bytes())))
+            format!("#{}", hex::encode(&Sha256::digest(subject.as_str().as_bytes())))
         }
         Key::Subject(subject) => format!("={}", subject.as_str()),
         Key::V4(address) => format!("4{address:08x}"),

@@ -15,8 +15,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use crate::hex::hex;
-
 /// Locks for keys; keys with the same hash share one.
 const LOCKS: usize = 64;
 /// Longest key that is stored as it is; a longer one is stored by its hash.
@@ -187,7 +185,7 @@ fn times(value: &Value) -> Vec<i64> {
 fn stored_key(key: &str) -> String {
     match key.len() {
         1..=KEY_BYTES if !key.contains('\0') => format!("={key}"),
-        _ => format!("#{}", hex(&Sha256::digest(key.as_bytes()))),
+        _ => format!("#{}", hex::encode(&Sha256::digest(key.as_bytes()))),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     app::{AppState, RequestContext},
     auth::{PROTOCOL, Subject, offered},
     error::{ApiError, Contract, Rejection},
+    fail_points,
     http::{
         access_log::{self, AccessRecord},
         cors::{self, Caller},
@@ -181,6 +182,9 @@ async fn respond(
         Err(ApiError::internal())
     });
     let mut response = result.unwrap_or_else(|error| error_response(route.contract, &error));
+    if method == Method::POST && response.status().is_success() {
+        fail_points::reach("acknowledge.before");
+    }
     if offers_protocol && response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // Never the token, which a browser offers as another protocol.
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));

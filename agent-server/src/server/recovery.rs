@@ -1,5 +1,7 @@
 //! Recovery of runs of crashed processes: at startup, and periodically for those with an unexpired lease.
 
+use agent_core::session::UnrecoveredSession;
+
 use crate::app::AppState;
 
 /// Recovers runs, for as long as it is polled.
@@ -24,10 +26,10 @@ pub(super) async fn run(app: &AppState) {
                 {
                     tracing::error!(%error, "webhook deliveries could not be resumed");
                 }
-                for (session, error) in &report.failed {
+                for UnrecoveredSession { session, error, .. } in &report.failed {
                     tracing::error!(%session, %error, "a run has failed: each process that ran it crashed");
                 }
-                for (session, error) in report.skipped.iter().filter(|_| first) {
+                for UnrecoveredSession { session, error, .. } in report.skipped.iter().filter(|_| first) {
                     tracing::warn!(%session, %error, "a session could not be recovered");
                 }
                 first = false;

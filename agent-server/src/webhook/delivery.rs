@@ -6,11 +6,12 @@ use std::{
 };
 
 use agent_core::{
-    Context, END, Graph, NodeError, Question, Result, RunStatus, Runtime, START, State,
+    Context, END, Graph, NodeError, Question, Result, RunStatus, Runtime, START, Session, State,
     clock::{Clock, WallClock},
-    graph::BuildError,
-    ids::{RunId, SessionId},
+    graph::{BuildError, NodeExt},
+    ids::{RunId, Seq, SessionId},
     retry::RetryPolicy,
+    session::SessionStatus,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use super::{
     GRAPH,
     client::{Outcome, WebhookClient},
 };
-use crate::metrics::Metrics;
+use crate::{fail_points, metrics::Metrics};
 
 /// Key of the question that is answered when the run has ended.
 const ENDED: &str = "ended";
@@ -32,6 +33,9 @@ pub(crate) struct Delivery {
     pub(crate) run: u64,
     /// Status of the successful response.
     pub(crate) taken: Option<u16>,
+    /// The entry that ended the run; absent if a later run had begun before the end was noticed.
+    #[serde(default)]
+    pub(crate) seq: Option<u64>,
 }
 
 /// Access of deliveries to the runs of the server.
@@ -57,13 +61,13 @@ pub(crate) fn graph(
     let mut retry = RetryPolicy::attempts(10).first_wait(Duration::from_secs(2));
     retry.factor = 4.0;
     retry.longest_wait = Duration::from_secs(3_600);
+    let notify = async move |delivery: &Delivery, cx: &Context| {
+        let host = host.upgrade().ok_or_else(|| NodeError::transient("the server is shutting down"))?;
+        send(&client, &metrics, &*host, delivery, cx.session()).await
+    };
     Graph::<Delivery>::builder(GRAPH)
         .node("wait", wait)
-        .node("tell", async move |delivery: &Delivery, cx: &Context| {
-            let host = host.upgrade().ok_or_else(|| NodeError::transient("the server is shutting down"))?;
-            send(&client, &metrics, &*host, delivery, cx.session()).await
-        })
-        .retry(retry)
+        .node("tell", notify.retry(retry))
         .edge(START, "wait")
         .edge("wait", "tell")
         .edge("tell", END)
@@ -73,8 +77,12 @@ pub(crate) fn graph(
 async fn wait(_: &Delivery, cx: &Context) -> Result<DeliveryUpdate> {
     // The journals of pending deliveries contain this text, so it must not change.
     let question = Question::new("Has the run ended? The server answers this by itself.").key(ENDED);
-    let _: Value = cx.ask(question).await?;
-    Ok(Delivery::update())
+    let answer: Value = cx.ask(question).await?;
+    let update = Delivery::update();
+    Ok(match answer["seq"].as_u64() {
+        Some(seq) => update.seq(seq),
+        None => update,
+    })
 }
 
 async fn send(
@@ -84,10 +92,11 @@ async fn send(
     delivery: &Delivery,
     id: &SessionId,
 ) -> Result<DeliveryUpdate> {
-    let run = RunId(delivery.run);
     let now = WallClock.now_ms();
-    let body = payload(host, delivery, run, now).await.to_string();
+    let body = payload(host, delivery, now).await.to_string();
+    fail_points::reach("webhook.send.before");
     let outcome = client.send(&delivery.url, id.as_str(), now / 1_000, body).await;
+    fail_points::reach("webhook.send.after");
     metrics.webhook(matches!(outcome, Outcome::Delivered(_)));
     match outcome {
         Outcome::Delivered(status) => Ok(Delivery::update().taken(status)),
@@ -107,13 +116,38 @@ async fn send(
     }
 }
 
+/// The session as the run left it.
+struct RunEnd {
+    status: SessionStatus,
+    /// The state of a completed run.
+    state: Option<Value>,
+}
+
+impl RunEnd {
+    /// Reads the end of the run of a delivery: the same in each try, also when a later run has begun.
+    async fn read(session: &Session, delivery: &Delivery) -> Option<Self> {
+        let ended = |status: &SessionStatus| status.run == RunId(delivery.run);
+        if let Some(seq) = delivery.seq
+            && let Ok(view) = session.checkpoint(Seq(seq)).await
+        {
+            return ended(&view.status).then_some(Self { status: view.status, state: Some(view.state) });
+        }
+        // The entry is not known, or no longer in the journal.
+        let status = session.status().await.ok().filter(ended)?;
+        let state = match status.status {
+            RunStatus::Completed => session.state_json().await.ok(),
+            _ => None,
+        };
+        Some(Self { status, state })
+    }
+}
+
 /// Returns the notification: how the run ended, and its result.
-async fn payload(host: &dyn DeliveryHost, delivery: &Delivery, run: RunId, now: i64) -> Value {
+async fn payload(host: &dyn DeliveryHost, delivery: &Delivery, now: i64) -> Value {
     let mut data = json!({"session_id": delivery.session, "run": delivery.run});
     let mut kind = "run.ended";
     if let Ok(session) = host.runtime().session(&delivery.session)
-        && let Ok(status) = session.status().await
-        && status.run == run
+        && let Some(RunEnd { status, state }) = RunEnd::read(&session, delivery).await
     {
         kind = match status.status {
             RunStatus::Completed => "run.completed",
@@ -127,7 +161,7 @@ async fn payload(host: &dyn DeliveryHost, delivery: &Delivery, run: RunId, now: 
             data["error"] = json!({"code": failure.code, "message": failure.message});
         }
         if status.status == RunStatus::Completed
-            && let Ok(state) = session.state_json().await
+            && let Some(state) = state
         {
             data["response"] = json!(host.response(&status.graph, &state));
         }

@@ -10,10 +10,10 @@ mod client;
 mod delivery;
 mod registry;
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use agent_core::{
-    ids::{RunId, SessionId},
+    ids::{RunId, Seq, SessionId},
     secret::Secret,
     session::SessionStatus,
 };
@@ -102,11 +102,28 @@ fn session_of(derived: &Derived, session: &SessionId, run: RunId) -> SessionId {
     format!("webhook-{id}-{}", run.0).parse().expect("hexadecimal digits and dashes are valid in ids")
 }
 
-/// Returns whether a run has ended, by the status of its session; `None` if it was never accepted.
-pub(crate) fn has_ended(status: &SessionStatus, run: RunId) -> Option<bool> {
-    match status.run.cmp(&run) {
-        std::cmp::Ordering::Less => None,
-        std::cmp::Ordering::Equal => Some(!status.status.is_busy()),
-        std::cmp::Ordering::Greater => Some(true),
+/// Progress of a run that has a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// It was never accepted.
+    Unknown,
+    /// It executes, or waits for an answer.
+    Unfinished,
+    /// It has ended.
+    Ended {
+        /// A number of the journal at which the session is as the run left it; `None` if a later run has begun.
+        seq: Option<Seq>,
+    },
+}
+
+impl Progress {
+    /// Returns the progress of a run, by the status of its session.
+    fn of(run: RunId, status: &SessionStatus) -> Self {
+        match status.run.cmp(&run) {
+            Ordering::Less => Self::Unknown,
+            Ordering::Equal if status.status.is_busy() => Self::Unfinished,
+            Ordering::Equal => Self::Ended { seq: Some(status.last) },
+            Ordering::Greater => Self::Ended { seq: None },
+        }
     }
 }

@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 use agent_core::{
     Answers, RunOptions, RunStatus, Runtime, Session, SessionError,
     clock::{Clock, WallClock},
-    ids::{RunId, SessionId},
-    journal::Recent,
+    ids::{RunId, Seq, SessionId},
+    journal::{Label, Recent, RecentCursor},
 };
 use parking_lot::Mutex;
 use serde_json::json;
 
-use super::{Delivery, GRAPH, has_ended, session_of};
+use super::{Delivery, GRAPH, Progress, session_of};
 use crate::derived::Derived;
 
 /// Label of deliveries.
@@ -53,11 +53,11 @@ impl DeliveryRegistry {
         !pending.is_empty() && pending.contains_key(&(session.clone(), run))
     }
 
-    /// Starts the delivery of a run that has ended, if there is one.
-    pub(crate) async fn ended(&self, end: &(SessionId, RunId)) {
+    /// Starts the delivery of a run that has ended, if there is one. `seq` is the entry that ended it, if known.
+    pub(crate) async fn ended(&self, end: &(SessionId, RunId), seq: Option<Seq>) {
         let delivery = self.pending.lock().remove(end);
         if let Some(delivery) = delivery {
-            release(&delivery).await;
+            release(&delivery, seq).await;
         }
     }
 
@@ -125,9 +125,12 @@ impl DeliveryRegistry {
     ) -> Result<(), SessionError> {
         let target = prepared.target.clone();
         let key = (target.clone(), run);
-        let status = async || runtime.session_of(target.clone()).status().await;
+        let progress = async || {
+            let status = runtime.session_of(target.clone()).status().await;
+            status.map_or(Progress::Unknown, |status| Progress::of(run, &status))
+        };
         let is_bound = self.bound.lock().contains(&key);
-        if is_bound && status().await.is_ok_and(|status| has_ended(&status, run) == Some(true)) {
+        if is_bound && matches!(progress().await, Progress::Ended { .. }) {
             self.cancel(prepared).await;
             return Ok(());
         }
@@ -137,8 +140,8 @@ impl DeliveryRegistry {
             self.cancel(prepared).await;
         }
         // The run may have ended before the delivery was registered.
-        if status().await.is_ok_and(|status| has_ended(&status, run) == Some(true)) {
-            self.ended(&key).await;
+        if let Progress::Ended { seq } = progress().await {
+            self.ended(&key, seq).await;
         }
         let mut bound = self.bound.lock();
         if bound.len() >= BOUND {
@@ -165,7 +168,7 @@ impl DeliveryRegistry {
         let mut query = Recent {
             limit: PAGE,
             statuses: vec![RunStatus::Paused.as_str().to_owned()],
-            label: Some((KIND.0.to_owned(), KIND.1.to_owned())),
+            label: Some(Label::new(KIND.0, KIND.1)),
             ..Recent::default()
         };
         loop {
@@ -178,7 +181,7 @@ impl DeliveryRegistry {
             }
             match page.last() {
                 Some(last) if page.len() == PAGE => {
-                    query.before = Some((last.head.summary.at, last.id.clone()));
+                    query.before = Some(RecentCursor { at: last.head.summary.at, session: last.id.clone() });
                 }
                 _ => return Ok(()),
             }
@@ -189,32 +192,34 @@ impl DeliveryRegistry {
         let state: Delivery = delivery.state().await?;
         let Ok(target) = state.session.parse::<SessionId>() else { return Ok(()) };
         let run = RunId(state.run);
-        let ended = match runtime.session_of(target.clone()).status().await {
-            Ok(status) => has_ended(&status, run),
-            Err(SessionError::NotFound { .. }) => None,
+        let progress = match runtime.session_of(target.clone()).status().await {
+            Ok(status) => Progress::of(run, &status),
+            Err(SessionError::NotFound { .. }) => Progress::Unknown,
             Err(error) => return Err(error),
         };
-        match ended {
-            Some(true) => {
+        match progress {
+            Progress::Ended { seq } => {
                 self.pending.lock().remove(&(target, run));
-                release(delivery).await;
+                release(delivery, seq).await;
             }
-            Some(false) => {
+            Progress::Unfinished => {
                 self.pending.lock().insert((target, run), delivery.clone());
             }
-            None if WallClock.now_ms() - at > ORPHAN_AGE_MS => {
+            Progress::Unknown if WallClock.now_ms() - at > ORPHAN_AGE_MS => {
                 self.pending.lock().remove(&(target, run));
                 delete(delivery).await;
             }
-            None => {}
+            Progress::Unknown => {}
         }
         Ok(())
     }
 }
 
-/// Answers the question of a delivery: the run has ended.
-async fn release(delivery: &Session) {
-    match delivery.answer(Answers::only(json!(true))).by("the server").await {
+/// Answers the question of a delivery: the run has ended, with the entry `seq`.
+async fn release(delivery: &Session, seq: Option<Seq>) {
+    // Earlier versions answered `true`.
+    let answer = seq.map_or_else(|| json!(true), |seq| json!({ "seq": seq }));
+    match delivery.answer(Answers::only(answer)).by("the server").await {
         Ok(_) => {}
         Err(error) => tracing::debug!(session = %delivery.id(), %error, "a webhook delivery is not pending"),
     }

@@ -12,8 +12,12 @@
                                        subgraph, agents, questions, stops, forks, webhooks, streams read with reconnects
     attack.py MIXED replicas NUMBER    the same with three replicas on a private PostgreSQL, which are also suspended and cut
                                        off, and whose database is killed
+    attack.py MIXED points NUMBER      the same, each fail point so many times: the process ends at named places of the code
+                                       (feature `fail-points`, which builds of tests have), on SQLite
+    attack.py MIXED replica-points NUMBER   the same with three replicas on a private PostgreSQL
 
-`crash` and `replicas` work in WORLDS databases at once (default: 4). SEED repeats the random choices, not the timing.
+`crash`, `replicas` and the fail points work in WORLDS databases at once (default: 4), and those on PostgreSQL with
+REPLICAS (default: 3). SEED repeats the random choices, not the timing.
 
 DATABASE_URL may name a PostgreSQL database; default: an SQLite file. At the end, `agent-server verify` reads every session.
 Prints one line of JSON; the exit code is 1 if something is wrong.
@@ -245,8 +249,9 @@ KINDS = {"leave": leave, "enqueue": enqueue, "kill": kill, "torn": torn, "pages"
 
 
 async def mixed(binary, kind, number, started, seed):
-    replicas, worlds = (3 if kind == "replicas" else 1), int(os.environ.get("WORLDS", "4"))
-    faults, counts, made, postgres = await crash(lambda: Server(binary), number, replicas, worlds)
+    replicas, worlds = (int(os.environ.get("REPLICAS", "3")) if kind.startswith("replica") else 0), int(os.environ.get("WORLDS", "4"))
+    kills, rounds = (0, number) if kind.endswith("points") else (number, 0)
+    faults, counts, made, postgres = await crash(lambda: Server(binary), kills, replicas, worlds, rounds)
     sessions = 0
     for world in made:
         server = world.servers[0]
@@ -271,7 +276,7 @@ async def main():
     started = time.monotonic()
     seed = int(os.environ.get("SEED", random.getrandbits(32)))
     random.seed(seed)
-    if kind in ("crash", "replicas"):
+    if kind in ("crash", "replicas", "points", "replica-points"):
         await mixed(binary, kind, number, started, seed)
         return
     server = Server(binary)

@@ -19,6 +19,8 @@ import time
 POLICIES = ["reject", "enqueue", "interrupt", "rollback"]
 ENDS = ("run_completed", "run_failed", "run_stopped")
 LIMIT = 120
+# Seconds until a fail point is reached.
+REACHED = 40
 # Kills between two checks of everything.
 BATCH = 25
 
@@ -110,10 +112,10 @@ class Network:
 
 
 class Receiver:
-    """Takes webhooks, and refuses some at first."""
+    """Takes webhooks, and refuses some at the first attempt."""
 
     def __init__(self):
-        self.ids = collections.defaultdict(set)
+        self.ids, self.tried = collections.defaultdict(set), set()
 
     async def start(self):
         server = await asyncio.start_server(self.take, "127.0.0.1", 0)
@@ -125,9 +127,11 @@ class Receiver:
             length = int(head.split("content-length:")[1].split()[0])
             data = json.loads(await reader.readexactly(length))["data"]
             identity = head.split("webhook-id:")[1].split()[0]
-            taken = random.random() < 0.8
+            run = (data["session_id"], data["run"])
+            taken = run in self.tried or random.random() < 0.8
+            self.tried.add(run)
             if taken:
-                self.ids[(data["session_id"], data["run"])].add(identity)
+                self.ids[run].add(identity)
             writer.write(f"HTTP/1.1 {204 if taken else 503} X\r\nconnection: close\r\n\r\n".encode())
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError, IndexError, KeyError):
@@ -147,6 +151,8 @@ class World:
         self.networks = [None] * replicas
         self.faults, self.counts = [], collections.Counter()
         self.kills, self.sessions = 0, 0
+        # Fail points that are left: name and how often it is passed. Then what is rare happens more often, at the server that has one.
+        self.points, self.armed = [], None
         # Processes that were suspended or cut off.
         self.silent = set()
         self.fresh()
@@ -170,6 +176,8 @@ class World:
                 server.env |= {"DATABASE_MAX_CONNECTIONS": "6", "SERVER_SECRET": "attack-attack-attack-attack-attack"}
             else:
                 server.env["DATABASE_URL"] = f"sqlite:{self.folder}/agent.db"
+                # Leases are renewed every 5 s, too rarely for their fail points.
+                server.env |= {"LEASE_SECONDS": "2"} if self.points else {}
             await self.in_thread(server.start)
 
     def restart(self, server):
@@ -189,7 +197,7 @@ class World:
 
     async def ask(self, method, path, body=None, headers=""):
         """A request to any server; `None` if it did not respond."""
-        server = random.choice(self.servers)
+        server = random.choice(self.servers) if self.armed is None or random.random() < 0.3 else self.armed
         try:
             return await server.request(method, path, body, headers=headers)
         except (OSError, asyncio.TimeoutError, IndexError, ValueError):
@@ -217,7 +225,7 @@ class World:
                 await self.answer(session)
             elif action < 0.88:
                 self.counts["stops"] += bool(await self.ask("POST", f"/stop/{session}", {}))
-            elif action < 0.94:
+            elif action < (0.9 if self.armed else 0.94):
                 await self.ask("POST", f"/resume/{session}", {})
             else:
                 reply = await self.ask("POST", f"/sessions/{session}/fork", {})
@@ -226,8 +234,10 @@ class World:
             await asyncio.sleep(random.random() * 0.05)
 
     async def start_run(self, session, stopped):
-        body = {"message": "go", "session_id": session, "on_busy": random.choice(POLICIES)}
-        hook = random.random() < 0.2
+        # A snapshot is stored after 64 KiB of entries.
+        message = "go" + "." * (30_000 if random.random() < (0.3 if self.armed else 0.1) else 0)
+        body = {"message": message, "session_id": session, "on_busy": random.choice(POLICIES)}
+        hook = random.random() < (0.5 if self.armed else 0.2)
         if hook:
             body["webhook"] = {"url": self.receiver.url}
         # The same request until there is an answer, as a client repeats it.
@@ -297,10 +307,45 @@ class World:
             self.silent.add(server.process.pid)
             await self.networks[at].cut(random.random() * 8, random.random() < 0.5)
 
+    async def fail_at(self, name, times):
+        """Starts a server again with a fail point, and waits until it ends there."""
+        at = random.randrange(len(self.servers))
+        server = self.servers[at]
+        server.kill()
+        server.env["FAIL_POINT"] = f"{name}:{times}"
+        # It may end before it listens, and in the work that the process before it has left.
+        await self.in_thread(lambda: self.try_start(server))
+        self.armed = server
+        code = await self.in_thread(lambda: self.ended(server))
+        self.armed = None
+        del server.env["FAIL_POINT"]
+        if code != -signal.SIGABRT:
+            self.wrong(f"fail point {name}, {times} times: " + ("not reached" if code is None else f"the process ended with {code}"))
+            server.kill()
+        self.counts["fail points"] += 1
+        # The kill before it ended a process too.
+        self.kills += 1
+        self.batch_kills += 2
+        await self.in_thread(lambda: self.restart(server))
+
+    def try_start(self, server):
+        try:
+            server.start()
+        except SystemExit:
+            pass
+
+    def ended(self, server):
+        try:
+            return server.process.wait(REACHED)
+        except subprocess.TimeoutExpired:
+            return None
+
     async def batch(self, kills):
         self.fresh()
         stopped = asyncio.Event()
         clients = [asyncio.create_task(self.client(number, stopped)) for number in range(3)]
+        while self.points and not self.faults:
+            await self.fail_at(*self.points.pop())
         while self.batch_kills < kills:
             await asyncio.sleep(0.05 + random.random() * 0.5)
             await self.fault()
@@ -455,6 +500,8 @@ class World:
 
     async def run(self, kills):
         await self.start()
+        if self.points:
+            await self.batch(0)
         while self.kills < kills and not self.faults:
             await self.batch(min(BATCH, kills - self.kills))
         for server in self.servers:
@@ -462,12 +509,22 @@ class World:
             await self.in_thread(server.process.wait)
 
 
-async def crash(make_server, kills, replicas, worlds):
-    """`kills` in all, in `worlds` databases at once. With several replicas on PostgreSQL, else on SQLite."""
+def fail_points(server, rounds):
+    """Each fail point of the binary, so many times: at once and after it was passed a few times."""
+    process = subprocess.run([server.binary], env={**server.env, "FAIL_POINT": "?"}, cwd=server.folder, capture_output=True)
+    names = process.stderr.decode().split("one of the names", 1)
+    if process.returncode != 2 or len(names) != 2:
+        raise SystemExit(f"the binary has no fail points: {process.stderr.decode()[-500:]}")
+    return [(name, 1 if turn == 0 else random.randint(2, 8)) for name in names[1].split() for turn in range(rounds)]
+
+
+async def crash(make_server, kills, replicas, worlds, rounds=0):
+    """`kills` in all, in `worlds` databases at once. With `replicas` on PostgreSQL, or one process on SQLite (0). With `rounds`,
+    each fail point so many times, and no other faults."""
     receiver = Receiver()
     await receiver.start()
     postgres = None
-    if replicas > 1:
+    if replicas:
         postgres = Postgres()
         postgres.start()
     made = []
@@ -475,13 +532,18 @@ async def crash(make_server, kills, replicas, worlds):
         name = f"w{number}"
         if postgres:
             postgres.sql(f"CREATE DATABASE {name}")
-        made.append(World(name, make_server, replicas, postgres, receiver))
+        made.append(World(name, make_server, max(replicas, 1), postgres, receiver))
     share = -(-kills // worlds)
+    if rounds:
+        points = fail_points(make_server(), rounds)
+        random.shuffle(points)
+        for at, world in enumerate(made):
+            world.points = points[at::worlds]
     # A database that is killed concerns every world.
     done = asyncio.Event()
 
     async def database():
-        while postgres and not done.is_set():
+        while postgres and not rounds and not done.is_set():
             try:
                 await asyncio.wait_for(done.wait(), 20 + random.random() * 40)
             except asyncio.TimeoutError:

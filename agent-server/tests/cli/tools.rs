@@ -233,3 +233,23 @@ async fn recorded_sessions_are_replayed_against_this_program_without_a_call() {
     assert_eq!(home.do_(&["replay", "--against", "missing.db"]).await.code, 1);
     assert_eq!(home.do_(&["replay", "a", "b"]).await.code, 2);
 }
+
+#[tokio::test]
+async fn a_replay_that_differs_names_the_task_and_has_the_exit_code_1() {
+    let home = Home::with_session().await;
+    home.do_(&["export", "recorded.db"]).await;
+    // As recorded by a version that understood the answer in another way.
+    let db = rusqlite::Connection::open(home.path().join("recorded.db")).unwrap();
+    let sql = r#"UPDATE entry SET body = CAST(replace(CAST(body AS TEXT), '"audience":"buyers"', '"audience":"marketers"') AS BLOB)
+                 WHERE CAST(body AS TEXT) LIKE '%"task_finished":{"task":"audience#3"%'"#;
+    assert_eq!(db.execute(sql, []).unwrap(), 1);
+    drop(db);
+    let said = home.do_(&["replay", "--against", "recorded.db"]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.starts_with("s run-1: audience#3: recorded "), "{}", said.out);
+    assert!(said.out.contains("compared: 1 sessions, 6 tasks; different: 1; skipped: 0"), "{}", said.out);
+    assert!(said.err.contains("1 sessions behave differently"), "{}", said.err);
+    let said = home.do_(&["replay", "--against", "recorded.db", "--json"]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(said.json()["differences"][0]["task"], "audience#3");
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use agent_server::{
     Auth,
     auth::Subject,
-    custom_routes::{Body, LatestConnections, PathParams, SocketRoute},
+    custom_routes::{Body, LatestConnections, PathParams, SocketMessage, SocketRoute},
 };
 use futures::{SinkExt, StreamExt};
 use hyper::{Method, Response, StatusCode};
@@ -100,6 +100,36 @@ async fn an_idle_socket_gets_pings_and_stays_open_although_its_client_sends_noth
             message => break assert_eq!(message, Message::text("here")),
         }
     }
+}
+
+#[tokio::test]
+async fn a_socket_is_a_stream_of_its_messages_that_ends_with_the_connection() {
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let here = Here::with(puppet().0, Puppeteer, move |server| {
+        let server = server.options(|options| options.ping = Duration::from_millis(20));
+        server.socket("/sum", move |_, mut socket| {
+            let sender = sender.clone();
+            async move {
+                let texts = socket.by_ref().filter_map(async |message| match message {
+                    SocketMessage::Text(text) => Some(text),
+                    _ => None,
+                });
+                let first: Vec<String> = texts.take(2).collect().await;
+                socket.send(first.join("+")).await.ok();
+                sender.send(socket.count().await).ok();
+            }
+        })
+    })
+    .await;
+    let (mut socket, _) = connect_async(format!("ws://{}/sum", here.address)).await.unwrap();
+    for text in ["1", "2", "3"] {
+        socket.send(Message::text(text)).await.unwrap();
+    }
+    let answer = socket.by_ref().filter_map(async |message| message.ok().filter(Message::is_text));
+    let answer = timeout(LONG, Box::pin(answer).next()).await.unwrap().unwrap();
+    assert_eq!(answer, Message::text("1+2"));
+    socket.close(None).await.unwrap();
+    assert_eq!(timeout(LONG, receiver.recv()).await.unwrap(), Some(1), "the message after the first two");
 }
 
 #[tokio::test]

@@ -189,10 +189,6 @@ fn reported(span: &Span, names: &[&str]) -> Value {
     names.iter().map(|name| all.get(*name).cloned().unwrap_or_default()).collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The binary, sending traces.
 struct Process {
     child: Child,
@@ -290,8 +286,8 @@ async fn a_request_its_run_its_nodes_and_its_calls_are_one_trace_without_what_wa
     assert_eq!(attributes(&resource.attributes)["service.name"], "shop");
 
     let request = collector.one("POST /api/v1/chat");
-    assert_eq!(hex(&request.trace_id), "4bf92f3577b34da6a3ce929d0e0e4736");
-    assert_eq!(hex(&request.parent_span_id), "00f067aa0ba902b7", "the caller's span is the parent");
+    assert_eq!(hex::encode(&request.trace_id), "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(hex::encode(&request.parent_span_id), "00f067aa0ba902b7", "the caller's span is the parent");
     assert_eq!(request.kind(), SpanKind::Server);
     let names = ["http.request.method", "http.route", "http.response.status_code"];
     assert_eq!(reported(&request, &names), json!(["POST", "/api/v1/chat", 200]));

@@ -38,7 +38,7 @@ async fn run(here: &Here, who: &str, session: &str, message: &str) -> Reply {
 }
 
 fn hex(text: &str, bytes: usize) -> String {
-    Sha256::digest(text).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(text)[..bytes])
 }
 
 #[tokio::test]

@@ -186,9 +186,14 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_refuses_is_given_up_fo
     let (here, mut receiver) = (here().await, Receiver::start().await);
     receiver.status.store(503, Ordering::SeqCst);
     assert_eq!(run(&here, "/run", "a", "x", &receiver.url()).await.0, 200);
-    let (first, _) = receiver.reported().await;
+    let (first, report) = receiver.reported().await;
+    // A later run of the session does not change what is reported of this one.
+    assert_eq!(here.post("/run", json!({"message": "y", "session_id": "a"})).await.status, 200);
     receiver.status.store(200, Ordering::SeqCst);
-    assert_eq!(receiver.reported().await.0, first, "the same id, to know it by");
+    let (again, second) = receiver.reported().await;
+    assert_eq!(again, first, "the same id, to know it by");
+    assert_eq!((&second["type"], &second["data"]), (&report["type"], &report["data"]));
+    assert_eq!(second["data"]["response"], "x");
     until(&here.runtime, <[_]>::is_empty).await;
     for status in [410, 302] {
         receiver.status.store(status, Ordering::SeqCst);

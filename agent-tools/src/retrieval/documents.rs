@@ -76,8 +76,18 @@ pub struct IndexReport {
     pub unchanged: usize,
     /// Documents that are no longer in the folder, and were removed.
     pub removed: Vec<String>,
-    /// Files that could not be read, with the reason.
-    pub unreadable: Vec<(String, String)>,
+    /// Files that could not be read.
+    pub unreadable: Vec<UnreadableFile>,
+}
+
+/// A file that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnreadableFile {
+    /// The document.
+    pub source: String,
+    /// The reason.
+    pub reason: String,
 }
 
 /// Error of [`Documents`].
@@ -301,7 +311,7 @@ impl Documents {
             gone.remove(&file.source);
             let (source, format) = (file.source.clone(), file.format);
             match in_background(move || load::read(&file)).await {
-                Err(reason) => report.unreadable.push((source, reason)),
+                Err(reason) => report.unreadable.push(UnreadableFile { source, reason }),
                 Ok(text) if self.add(&source, &text, format).await? => report.added.push(source),
                 Ok(_) => report.unchanged += 1,
             }
@@ -351,7 +361,7 @@ impl Documents {
 
     fn hash(&self, text: &str) -> String {
         let digest = Sha256::digest(format!("{}\n{text}", self.chars));
-        digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&digest[..16])
     }
 
     async fn indexed(&self, source: &str) -> Result<Indexed, RetrievalError> {
@@ -387,8 +397,7 @@ fn key(source: &str, number: usize) -> String {
 }
 
 fn source_key(source: &str) -> String {
-    let digest = Sha256::digest(source);
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(source)[..16])
 }
 
 /// Runs work that may take long on a thread for it.

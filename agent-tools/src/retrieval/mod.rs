@@ -10,6 +10,6 @@ mod search_tool;
 pub mod splitter;
 
 pub use self::{
-    documents::{Documents, IndexReport, Passage, RetrievalError},
+    documents::{Documents, IndexReport, Passage, RetrievalError, UnreadableFile},
     search_tool::SearchDocuments,
 };

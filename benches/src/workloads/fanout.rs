@@ -110,11 +110,12 @@ fn joke() -> Result<Graph<Joke>, BuildError> {
 fn subgraphs() -> Result<Graph<Show>, BuildError> {
     let with = |subject: Vec<String>| Joke { subject: Subject::Letters(subject), ..Joke::default() };
     Graph::builder("fanout_sub")
-        .subgraph_with_input(
+        .node(
             "sub",
-            &joke()?,
-            move |_: &Show, subject: Vec<String>| with(subject),
-            |joke: Joke| Show::update().jokes(joke.jokes),
+            joke()?.as_node_with_input(
+                move |_: &Show, subject: Vec<String>| with(subject),
+                |joke: Joke| Show::update().jokes(joke.jokes),
+            ),
         )
         .branch(
             START,

@@ -53,6 +53,10 @@ impl Audience {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let lower = text.to_lowercase();
+        // Alone it is an answer; in a sentence customers are often those who wrote the reviews.
+        if matches!(lower.trim(), "customer" | "customers") {
+            return Some(Self::Buyers);
+        }
         let mut named = Self::ALL.into_iter().filter(|audience| mentions(&lower, audience.words()));
         named.next().filter(|_| named.next().is_none())
     }
@@ -63,8 +67,11 @@ impl Audience {
                 "buyer*",
                 "consumer*",
                 "shopper*",
-                "customer",
-                "customers",
+                "for customer*",
+                "for our customer*",
+                "for the customer*",
+                "to customer*",
+                "customer-facing",
                 "소비자",
                 "구매자",
                 "구매하",

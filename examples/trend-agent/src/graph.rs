@@ -86,15 +86,16 @@ pub fn trend_graph() -> std::result::Result<Graph<Trend>, BuildError> {
         .build()?;
     Graph::<Trend>::builder("trend")
         .node("plan", plan)
-        .subgraph_with_input(
+        .node(
             "study",
-            &study,
-            |trend: &Trend, brand: Brand| Study {
-                request: trend.request.clone(),
-                brand: Some(brand),
-                ..Study::default()
-            },
-            |study: Study| Trend::update().findings(study.finding),
+            study.as_node_with_input(
+                |trend: &Trend, brand: Brand| Study {
+                    request: trend.request.clone(),
+                    brand: Some(brand),
+                    ..Study::default()
+                },
+                |study: Study| Trend::update().findings(study.finding),
+            ),
         )
         .node("audience", audience)
         .node("write", write)
@@ -159,9 +160,8 @@ async fn plan(trend: &Trend, cx: &Context) -> Result<TrendUpdate> {
     Ok(Trend::update().request(request).audience(audience))
 }
 
-/// A number is the same for every reader.
 fn asks_for_the_reader(request: &Request) -> bool {
-    request.audience.is_none() && request.has_subject() && !request.question.is_for_a_number()
+    request.audience.is_none() && request.has_subject() && !request.is_same_for_every_reader()
 }
 
 async fn collect_reviews(study: &Study, cx: &Context) -> Result<StudyUpdate> {
@@ -235,7 +235,7 @@ async fn write(trend: &Trend, cx: &Context) -> Result<TrendUpdate> {
     let todo = cx.todos().get("write")?;
     todo.progress(10, pick(say, "보고서를 쓰는 중", "writing the report"));
     desk.pace().await;
-    let writes = desk.model && findings.reviews() > 0 && !request.question.is_for_a_number();
+    let writes = desk.model && findings.reviews() > 0 && !request.is_same_for_every_reader();
     let response = if writes {
         models_report(&trend.message, &findings, audience, cx).await?
     } else {

@@ -99,7 +99,7 @@ async fn models_reading(
             Completion::TimedOut => return Ok((unread(offline, Unread::TimedOut), steps)),
             Completion::Unusable(_) => break,
         };
-        let reading = read_answer(&reply.message.text(), &offline);
+        let reading = read_answer(&reply.message.text(), message, &offline);
         if steps.is_empty() {
             steps = reading.steps;
         }

@@ -180,6 +180,19 @@ async fn a_models_reading_is_repaired_once_and_otherwise_the_built_in_one_counts
 }
 
 #[tokio::test]
+async fn a_model_extracts_what_the_built_in_reader_cannot_and_the_figures_stay_counted() {
+    let reading = r#"{"request": {"brands": ["laneige"], "excluded": {"sentiment": "positive"}, "topics": ["scent"],
+        "claim": "negative", "question": "count", "also": ["mean_rating"], "not_understood": ["quux"]}, "steps": []}"#;
+    let session = session(Some(Model::new(Scripted::new([Turn::text(reading)]))));
+    let trend = say(&session, "Laneige: quux grumblings of noses").await.unwrap();
+    let request = trend.request.clone().unwrap();
+    assert_eq!((request.topics.len(), request.claim.is_some(), request.also.len()), (1, true, 1));
+    assert_eq!(request.ignored, ["quux"]);
+    let report = trend.response.clone().unwrap();
+    assert!(report.contains("**2** reviews that complain of scent") && report.contains("“quux”"), "{report}");
+}
+
+#[tokio::test]
 async fn a_model_that_does_not_answer_in_time_or_readably_leaves_the_work_to_the_built_in_analyst() {
     let fails = |kind| Turn::error(ModelError::new(kind));
     let late = ModelErrorKind::TimedOut { waited: TimeoutPhase::FirstToken };

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use trend_agent::{
     catalogue::Brand,
+    extraction::{Extraction, read_answer, schema},
     period::{Calendar, Period},
     request::{Request, Scope},
     review::{newest_day, oldest_day},
@@ -52,6 +53,7 @@ fn fields(request: &Request) -> Map<String, Value> {
         "split": request.split,
         "also": request.also,
         "listing": request.listing,
+        "inventory": request.inventory,
     });
     let Value::Object(all) = all else { unreachable!() };
     all.into_iter()
@@ -92,6 +94,67 @@ fn every_request_of_the_data_file_is_understood() {
         }
     }
     assert!(wrong.is_empty(), "{} of {} wrong:\n{}", wrong.len(), lines.len(), wrong.join("\n"));
+}
+
+/// Whatever the built-in reader understands, a model can extract in the form of the schema.
+#[test]
+fn the_extraction_of_a_model_has_the_structure_of_the_built_in_reading() {
+    let mut wrong = Vec::new();
+    for line in include_str!("data/requests.jsonl").lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let before = line["before"].as_array().into_iter().flatten();
+        let previous = before.fold(None, |previous: Option<Request>, message| {
+            Some(Request::parse_after(message.as_str().unwrap(), previous.as_ref()))
+        });
+        let message = line["message"].as_str().unwrap();
+        let request = Request::parse_after(message, previous.as_ref());
+        if request.scope == Scope::Unknown || !request.missing.is_empty() || !request.unknown.is_empty() {
+            // What the catalogue does not have is read by the built-in reader only.
+            continue;
+        }
+        let nothing = Request::parse("ㅎ");
+        let answer = json!({"request": Extraction::of(&request), "steps": []}).to_string();
+        let read = read_answer(&answer, message, &nothing).request.unwrap();
+        let (mut got, mut expected) = (fields(&read), fields(&request));
+        for name in ["language", "ignored", "follows", "absent"] {
+            got.remove(name);
+            expected.remove(name);
+        }
+        if got != expected {
+            wrong.push(format!("{message}\n  {got:?}\n  {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_schema_of_the_extraction_names_what_the_catalogue_has_and_no_figures() {
+    let schema = schema();
+    let properties = schema["properties"].as_object().unwrap();
+    for name in
+        ["excluded", "against", "aspects", "claim", "ranking", "split", "listing", "inventory", "gaps"]
+    {
+        assert!(properties.contains_key(name), "{name}");
+    }
+    assert!(properties["products"]["items"]["enum"].as_array().unwrap().contains(&json!("Dynasty Cream")));
+    assert_eq!(schema["additionalProperties"], json!(false));
+    for (request, fault) in [
+        (json!({"aspects": ["wings"]}), "there is no `wings`"),
+        (json!({"excluded": {"products": ["Elixir"]}}), "`excluded.products`"),
+        (json!({"against": {"from": "2026-03-01", "to": "2026-03-31"}}), "`against`"),
+        (json!({"listing": {"count": 50, "newest": true}}), "`listing.count`"),
+        (json!({"claim": "neutral", "topics": ["scent"]}), "`claim`"),
+        (json!({"question": "inventory"}), "`inventory`"),
+        (json!({"mean_rating": 4.9}), "mean_rating"),
+    ] {
+        let answer = json!({"request": request}).to_string();
+        let read = read_answer(&answer, "리뷰", &Request::parse("리뷰")).request.unwrap_err();
+        assert!(read.contains(fault), "{read}");
+    }
+    // A name that the message does not have is not taken over.
+    let answer = json!({"request": {"unknown_brands": ["Foobar", "Quux"]}}).to_string();
+    let read = read_answer(&answer, "foobar 어때", &Request::parse("ㅎ")).request.unwrap();
+    assert_eq!(read.unknown, ["Foobar"]);
 }
 
 const WORDS: &str = "라네즈|아누아|이니스프리|laneige|anua|cosrx|toner|선크림|토너|말고|빼고|except|without|not|and|랑|와|지난 3개월|last quarter|between|march|may|2026|5월|이후|부터|까지|since|until|4점|이상|이하|star|stars|2|negative|부정|긍정|positive|영어 리뷰|korean reviews|in english|올리브영|social|마케터용|for buyers|비교|compare|versus|대비|보다|와|which|best|how many|몇 건|왜|why|향|보습|scent|moisture|translate|다시|그 보고서|again|only|만|reviews|리뷰|\\?|,";

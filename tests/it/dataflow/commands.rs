@@ -234,7 +234,7 @@ async fn a_subgraph_that_is_left_waits_for_its_tasks_in_flight() {
         .build()
         .unwrap();
     let graph = Graph::<Log>::builder("outer")
-        .subgraph("inner", &inner, |_: &Log| Log::default(), |inner: Log| Log::update().steps(inner.steps))
+        .node("inner", inner.as_node(|_: &Log| Log::default(), |inner: Log| Log::update().steps(inner.steps)))
         .node("chosen", plain)
         .edge(START, "inner")
         .edge("chosen", END)

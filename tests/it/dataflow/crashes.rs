@@ -49,15 +49,16 @@ fn everything() -> Graph<Log> {
         .node("plan", plan)
         .node("part", part)
         .node("sum", careful)
-        .subgraph(
+        .node(
             "inner",
-            &inner,
-            |_: &Log| Log::default(),
-            |inner: Log| {
-                let mut steps = inner.steps;
-                steps.sort();
-                Log::update().steps(steps).sum(inner.sum)
-            },
+            inner.as_node(
+                |_: &Log| Log::default(),
+                |inner: Log| {
+                    let mut steps = inner.steps;
+                    steps.sort();
+                    Log::update().steps(steps).sum(inner.sum)
+                },
+            ),
         )
         .node("flaky", flaky.retry(RetryPolicy::attempts(3).first_wait(Duration::ZERO)))
         .node("broken", broken.on_error("handler"))

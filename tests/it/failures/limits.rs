@@ -89,17 +89,20 @@ async fn concurrency_is_capped_by_graph_and_by_node() {
     for (graph_cap, node_cap, most) in [(usize::MAX, 3, 3), (2, usize::MAX, 2), (5, 1, 1)] {
         let graph = Graph::<Trail>::builder("caps")
             .max_concurrency(graph_cap)
-            .node("work", async |_: &Trail, _: i64, cx: &Context| {
-                let meter = cx.get::<Arc<Meter>>()?;
-                let now = meter.0.fetch_add(1, Ordering::SeqCst) + 1;
-                meter.1.fetch_max(now, Ordering::SeqCst);
-                for _ in 0..5 {
-                    tokio::task::yield_now().await;
-                }
-                meter.0.fetch_sub(1, Ordering::SeqCst);
-                Ok(Trail::update().sum(1))
-            })
-            .concurrency(node_cap)
+            .node(
+                "work",
+                (async |_: &Trail, _: i64, cx: &Context| {
+                    let meter = cx.get::<Arc<Meter>>()?;
+                    let now = meter.0.fetch_add(1, Ordering::SeqCst) + 1;
+                    meter.1.fetch_max(now, Ordering::SeqCst);
+                    for _ in 0..5 {
+                        tokio::task::yield_now().await;
+                    }
+                    meter.0.fetch_sub(1, Ordering::SeqCst);
+                    Ok(Trail::update().sum(1))
+                })
+                .concurrency(node_cap),
+            )
             .branch(
                 START,
                 |_: &Trail| Route::sends((0..20i64).map(|n| agent_core::graph::Dispatch::new("work", &n))),
@@ -130,11 +133,12 @@ async fn tasks_that_wait_for_a_person_do_not_count_against_a_cap() {
             .unwrap();
         let mut builder = Graph::<Trail>::builder("waiting").max_concurrency(1);
         builder = if nested {
-            builder.subgraph_with_input(
+            builder.node(
                 "work",
-                &asking,
-                |_: &Trail, _: i64| Trail::default(),
-                |t: Trail| Trail::update().sum(t.sum),
+                asking.as_node_with_input(
+                    |_: &Trail, _: i64| Trail::default(),
+                    |t: Trail| Trail::update().sum(t.sum),
+                ),
             )
         } else {
             builder.node("work", async |_: &Trail, _: i64, cx: &Context| {

@@ -14,7 +14,7 @@ use std::{
 use agent_core::{
     Context, END, Graph, NodeError, Result, RunError, Runtime, START, Session, SessionError, State,
     engine::NodeFailure,
-    graph::{Outcome, Route},
+    graph::{AnyNode, IntoNode, NodeExt, Outcome, Route},
     retry::RetryPolicy,
     run::Limits,
     session::RuntimeBuilder,
@@ -96,11 +96,10 @@ async fn a_panic_wherever_it_happens_is_contained_and_the_session_goes_on() {
         (
             "mapping into a subgraph",
             Graph::<Glass>::builder("one")
-                .subgraph(
+                .node(
                     "only",
-                    &one(async |_: &Trail, _: &Context| Ok(())),
-                    |_: &Glass| panic!("in"),
-                    |_: Trail| (),
+                    one(async |_: &Trail, _: &Context| Ok(()))
+                        .as_node(|_: &Glass| panic!("in"), |_: Trail| ()),
                 )
                 .edge(START, "only")
                 .edge("only", END)
@@ -110,11 +109,10 @@ async fn a_panic_wherever_it_happens_is_contained_and_the_session_goes_on() {
         (
             "mapping out of a subgraph",
             Graph::<Glass>::builder("one")
-                .subgraph(
+                .node(
                     "only",
-                    &one(async |_: &Trail, _: &Context| Ok(())),
-                    |_: &Glass| Trail::default(),
-                    |_: Trail| -> GlassUpdate { panic!("out") },
+                    one(async |_: &Trail, _: &Context| Ok(()))
+                        .as_node(|_: &Glass| Trail::default(), |_: Trail| -> GlassUpdate { panic!("out") }),
                 )
                 .edge(START, "only")
                 .edge("only", END)
@@ -124,8 +122,11 @@ async fn a_panic_wherever_it_happens_is_contained_and_the_session_goes_on() {
         (
             "cache key",
             Graph::<Glass>::builder("one")
-                .node("only", async |_: &Glass, _: &Context| Ok(()))
-                .cache(Duration::from_secs(1), |_: &Glass| -> i64 { panic!("key") })
+                .node(
+                    "only",
+                    (async |_: &Glass, _: &Context| Ok(()))
+                        .cache(Duration::from_secs(1), |_: &Glass| -> i64 { panic!("key") }),
+                )
                 .edge(START, "only")
                 .edge("only", END)
                 .build()
@@ -214,23 +215,28 @@ async fn a_conflict_names_the_field_and_both_nodes() {
 #[tokio::test(start_paused = true)]
 async fn timeouts_end_a_try_and_time_spent_waiting_for_a_person_does_not_count() {
     let slow = |run: Option<Duration>, idle: Option<Duration>, beats: u32| {
-        let mut builder =
-            Graph::<Trail>::builder("slow").node("slow", async move |_: &Trail, cx: &Context| {
-                let _: bool = cx.ask("go?").await?;
-                for _ in 0..beats {
-                    tokio::time::sleep(Duration::from_secs(4)).await;
-                    cx.heartbeat();
-                }
+        let slow = async move |_: &Trail, cx: &Context| {
+            let _: bool = cx.ask("go?").await?;
+            for _ in 0..beats {
                 tokio::time::sleep(Duration::from_secs(4)).await;
-                Ok(Trail::update().sum(1))
-            });
+                cx.heartbeat();
+            }
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            Ok(Trail::update().sum(1))
+        };
+        let mut slow: AnyNode<Trail> = slow.into_node();
         if let Some(run) = run {
-            builder = builder.timeout(run);
+            slow = slow.timeout(run);
         }
         if let Some(idle) = idle {
-            builder = builder.idle_timeout(idle);
+            slow = slow.idle_timeout(idle);
         }
-        builder.edge(START, "slow").edge("slow", END).build().unwrap()
+        Graph::<Trail>::builder("slow")
+            .node("slow", slow)
+            .edge(START, "slow")
+            .edge("slow", END)
+            .build()
+            .unwrap()
     };
     let secs = Duration::from_secs;
     for (run, idle, beats, which) in [
@@ -260,12 +266,15 @@ async fn timeouts_end_a_try_and_time_spent_waiting_for_a_person_does_not_count()
 async fn a_handler_is_told_what_failed_and_one_that_fails_is_what_resumes() {
     let world = Arc::new(World::default());
     let graph = Graph::<Trail>::builder("handled")
-        .node("bad", async |_: &Trail, cx: &Context| -> Result<()> {
-            cx.get::<Arc<World>>()?.happens("bad");
-            Err(NodeError::permanent("가득 참"))
-        })
-        .retry(3)
-        .on_error("handler")
+        .node(
+            "bad",
+            (async |_: &Trail, cx: &Context| -> Result<()> {
+                cx.get::<Arc<World>>()?.happens("bad");
+                Err(NodeError::permanent("가득 참"))
+            })
+            .retry(3)
+            .on_error("handler"),
+        )
         .node("good", step)
         .node("handler", async |_: &Trail, failure: NodeFailure, cx: &Context| {
             if cx.get::<Arc<World>>()?.happens("handler") == 1 {

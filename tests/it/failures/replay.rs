@@ -7,13 +7,16 @@ async fn attempts_survive_a_restart() {
     let inner = journal();
     let world = Arc::new(World::default());
     let graph = Graph::<Trail>::builder("retry")
-        .node("flaky", async |_: &Trail, cx: &Context| {
-            cx.get::<Arc<World>>()?.happens("try");
-            let once: String =
-                cx.step("paid", async { Ok::<_, NodeError>(cx.attempt().to_string()) }).await?;
-            if cx.attempt() == 3 { Ok(Trail::update().steps([once])) } else { Err(NodeError::msg("no")) }
-        })
-        .retry(RetryPolicy::attempts(3).first_wait(Duration::from_secs(3_600)))
+        .node(
+            "flaky",
+            (async |_: &Trail, cx: &Context| {
+                cx.get::<Arc<World>>()?.happens("try");
+                let once: String =
+                    cx.step("paid", async { Ok::<_, NodeError>(cx.attempt().to_string()) }).await?;
+                if cx.attempt() == 3 { Ok(Trail::update().steps([once])) } else { Err(NodeError::msg("no")) }
+            })
+            .retry(RetryPolicy::attempts(3).first_wait(Duration::from_secs(3_600))),
+        )
         .edge(START, "flaky")
         .edge("flaky", END)
         .build()
@@ -109,11 +112,14 @@ async fn an_effect_in_place_of_a_recorded_question_does_not_happen() {
 async fn two_graphs_of_one_shape_do_not_share_a_cache() {
     let graph = |name: &str, n: i64| {
         Graph::<Trail>::builder(name)
-            .node("work", async move |_: &Trail, cx: &Context| {
-                cx.get::<Arc<World>>()?.happens("work");
-                Ok(Outcome::<Trail>::update(Trail::update().sum(n)))
-            })
-            .cache(Duration::from_secs(60), |state: &Trail| state.left)
+            .node(
+                "work",
+                (async move |_: &Trail, cx: &Context| {
+                    cx.get::<Arc<World>>()?.happens("work");
+                    Ok(Outcome::<Trail>::update(Trail::update().sum(n)))
+                })
+                .cache(Duration::from_secs(60), |state: &Trail| state.left),
+            )
             .edge(START, "work")
             .edge("work", END)
             .build()
@@ -137,11 +143,14 @@ async fn two_graphs_of_one_shape_do_not_share_a_cache() {
 async fn a_kept_outcome_is_used_for_its_time_to_live() {
     let world = Arc::new(World::default());
     let graph = Graph::<Trail>::builder("ttl")
-        .node("work", async |_: &Trail, cx: &Context| {
-            cx.get::<Arc<World>>()?.happens("work");
-            Ok(())
-        })
-        .cache(Duration::from_secs(60), |_: &Trail| 1)
+        .node(
+            "work",
+            (async |_: &Trail, cx: &Context| {
+                cx.get::<Arc<World>>()?.happens("work");
+                Ok(())
+            })
+            .cache(Duration::from_secs(60), |_: &Trail| 1),
+        )
         .edge(START, "work")
         .edge("work", END)
         .build()

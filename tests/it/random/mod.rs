@@ -13,7 +13,7 @@ use agent_core::{
     Answers, Context, END, Graph, NodeError, Question, Result, RunOptions, Runtime, START, Session,
     SessionError, State,
     engine::NodeFailure,
-    graph::{Dispatch, Outcome, Route},
+    graph::{AnyNode, Dispatch, IntoNode, Outcome, Route},
     ids::RunId,
     journal::{InMemoryJournal, JournalStore, StoreRetry},
     retry::RetryPolicy,

@@ -90,7 +90,9 @@ pub(super) async fn play(spec: &Spec, fate: &Fate) -> Played {
                     session.answer(Answers::each(answers)).await?.outcome::<Model>().await.map(drop)
                 }
                 // The caller dropped the call.
-                Some(status) if status.location == RunLocation::InMemory => session.wait().await.map(drop),
+                Some(status) if status.location == RunLocation::InMemory => {
+                    session.wait_status().await.map(drop)
+                }
                 Some(_) => session.resume().await?.outcome::<Model>().await.map(drop),
             }
         };

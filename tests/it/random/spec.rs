@@ -156,7 +156,7 @@ impl Spec {
         for (at, node) in self.nodes.iter().enumerate() {
             let name = self.name(at);
             let spec = Arc::new(self.clone());
-            if node.nested {
+            let mut built: AnyNode<Model> = if node.nested {
                 let inner = Graph::<Model>::builder("inner")
                     .node("x", {
                         let spec = Arc::clone(&spec);
@@ -176,30 +176,30 @@ impl Spec {
                     move |state: Model| spec.outcome(at, &state, state.log.clone(), state.sum)
                 };
                 // What the inner state begins with is what the outer one ends with, so that choices see it.
-                builder = builder.subgraph(
-                    name,
-                    &inner,
+                inner.as_node(
                     |outer: &Model| Model { last: Some(outer.log.len().to_string()), ..Model::default() },
                     out,
-                );
+                )
             } else if self.takes_input(at) {
-                builder = builder.node(name, async move |state: &Model, input: i64, cx: &Context| {
+                let node = async move |state: &Model, input: i64, cx: &Context| {
                     work(&spec, at, "", Some(input), state, cx).await
-                });
+                };
+                node.into_node()
             } else {
-                builder = builder.node(name, async move |state: &Model, cx: &Context| {
-                    work(&spec, at, "", None, state, cx).await
-                });
-            }
+                let node =
+                    async move |state: &Model, cx: &Context| work(&spec, at, "", None, state, cx).await;
+                node.into_node()
+            };
             if node.fails > 0 {
-                builder = builder.retry(RetryPolicy::attempts(TRIES).first_wait(std::time::Duration::ZERO));
+                built = built.retry(RetryPolicy::attempts(TRIES).first_wait(std::time::Duration::ZERO));
             }
             if node.deferred {
-                builder = builder.deferred();
+                built = built.deferred();
             }
             if self.handled(at) {
-                builder = builder.on_error("handler");
+                built = built.on_error("handler");
             }
+            builder = builder.node(name, built);
         }
         if (0..self.nodes.len()).any(|at| self.handled(at)) {
             builder = builder

@@ -50,10 +50,10 @@ impl Profile {
             let known = compaction.summary.as_ref().or(state.summary.as_ref());
             let over = conversation::overflow(&view, known, window);
             let over = over.or_else(|| conversation::overflow(&view, known, shrunk.as_ref()?));
-            if let Some((old, upto)) = over {
-                let request = ModelRequest::new(transcript(&old)).system(SUMMARY_PROMPT);
+            if let Some(old) = over {
+                let request = ModelRequest::new(transcript(&old.messages)).system(SUMMARY_PROMPT);
                 match model.complete_as(compaction.key("summary"), request).await {
-                    Ok(reply) => fresh = Some(Summary::new(reply.message.text(), upto)),
+                    Ok(reply) => fresh = Some(Summary::new(reply.message.text(), old.upto)),
                     // Messages that are too long for a summary are left out.
                     Err(error) if shrunk.is_some() && is_too_long(&error) => {}
                     Err(error) => return Err(error),

@@ -1,7 +1,7 @@
 //! HTTP service below async-openai: one attempt, own headers, own error handling, cleaned body.
 //!
 //! Replacing the service also removes the library's retry, which would repeat paid calls silently and with its own
-//! waits. The types of requests and events stay those of async-openai, so this file has 100 lines in place of a client.
+//! waits. async-openai still builds the requests and reads the events, so this file has 100 lines in place of a client.
 
 use std::fmt;
 use std::task::{Context, Poll};

@@ -1,6 +1,10 @@
 //! `GET /sessions?limit=&before=&status=&agent=`: sessions, the most recently changed first.
 
-use agent_core::{RunStatus, journal::Recent, schedule};
+use agent_core::{
+    RunStatus,
+    journal::{Recent, RecentCursor},
+    schedule,
+};
 use hyper::Method;
 use serde_json::json;
 
@@ -100,11 +104,12 @@ pub(in crate::handler) async fn handle(context: RequestContext) -> HandlerResult
 }
 
 /// Parses `AT~SESSION_ID`, the `next` of a page.
-fn parse_cursor(text: &str) -> Result<(i64, agent_core::SessionId), ApiError> {
+fn parse_cursor(text: &str) -> Result<RecentCursor, ApiError> {
     let invalid =
         || ApiError::new(Rejection::InvalidRequest, "`before` must be the `next` of the previous page");
     let (at, id) = text.split_once('~').ok_or_else(invalid)?;
-    Ok((at.parse().map_err(|_| invalid())?, parse_session_id(id).map_err(|_| invalid())?))
+    let at = at.parse().map_err(|_| invalid())?;
+    Ok(RecentCursor { at, session: parse_session_id(id).map_err(|_| invalid())? })
 }
 
 fn parse_status(status: &str) -> Result<&'static str, ApiError> {

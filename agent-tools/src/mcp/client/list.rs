@@ -1,8 +1,9 @@
 //! Tool list of a server, adapted for models: valid names, bounded texts, valid schemas.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, hash::Hasher, sync::Arc};
 
 use agent_core::tool::{AnyTool, DynamicTool, Effect, ToolError, ToolRegistry};
+use fnv::FnvHasher;
 use rmcp::{
     Peer, RoleClient,
     model::{PaginatedRequestParams, Tool, ToolAnnotations},
@@ -118,12 +119,11 @@ fn legal(prefix: &str, name: &str) -> String {
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' })
         .collect();
     if made.len() > MAX_NAME {
-        // FNV-1a: the same in every process and release, as stored calls require.
-        let digest = whole.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        // The same in every process and release, as stored calls require.
+        let mut hasher = FnvHasher::default();
+        hasher.write(whole.as_bytes());
         made.truncate(MAX_NAME - 9);
-        made.push_str(&format!("_{:08x}", digest >> 32));
+        made.push_str(&format!("_{:08x}", hasher.finish() >> 32));
     }
     made
 }

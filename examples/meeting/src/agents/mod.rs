@@ -8,11 +8,14 @@ pub mod moderator;
 pub mod rules;
 pub mod triage;
 
+use std::hash::Hasher;
+
 use agent_core::{
     BusyPolicy, Graph, Input, RunOptions, RunOutcome, Runtime, State,
     graph::BuildError,
     session::{RuntimeBuilder, SessionError},
 };
+use fnv::FnvHasher;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -62,11 +65,10 @@ pub fn session_id(meeting: &MeetingId, agent: &str) -> String {
     if plain.len() <= 128 {
         return plain;
     }
-    // FNV-1a: stable across versions, unlike the hashes of the standard library.
-    let hash = meeting.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{}:{hash:016x}:{agent}", &meeting.as_str()[..90])
+    // Stable across versions, unlike the hashes of the standard library.
+    let mut hasher = FnvHasher::default();
+    hasher.write(meeting.as_str().as_bytes());
+    format!("{}:{:016x}:{agent}", &meeting.as_str()[..90], hasher.finish())
 }
 
 /// Runs a graph on the session of a meeting and returns its final state.

@@ -38,7 +38,10 @@ const BEFORE: [&str; 7] = [
 ];
 
 /// Words for the reviews of a period.
-const FILLERS: [&str; 13] = [
+const FILLERS: [&str; 16] = [
+    "거",
+    "것",
+    "꺼",
     "the",
     "that",
     "those",
@@ -187,6 +190,8 @@ fn adjoin(first: Period, second: Period) -> bool {
 fn said_after(lower: &str, at: usize) -> bool {
     let mut rest = lower[at..].trim_start();
     let skipped = [
+        "거",
+        "것",
         "리뷰",
         "후기",
         "평점",
@@ -218,6 +223,11 @@ fn said_after(lower: &str, at: usize) -> bool {
 }
 
 fn without_fillers(text: &str) -> String {
+    // "작년 거랑 올해 거": the noun carries the conjunction.
+    let noun = |word: &'_ str| {
+        ["거", "것", "꺼"].iter().any(|noun| word.starts_with(noun)) && word.chars().count() > 1
+    };
     let words = text.split_whitespace().filter(|word| !FILLERS.contains(word));
+    let words = words.map(|word| if noun(word) { word.trim_start_matches(['거', '것', '꺼']) } else { word });
     words.collect::<Vec<_>>().join(" ")
 }

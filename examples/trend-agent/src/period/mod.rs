@@ -11,11 +11,13 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 /// A range of days, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Period {
-    /// The first day.
+    /// The first day, YYYY-MM-DD.
+    #[schemars(with = "String")]
     pub from: Date,
-    /// The last day.
+    /// The last day, YYYY-MM-DD.
+    #[schemars(with = "String")]
     pub to: Date,
 }
 

@@ -93,7 +93,7 @@ pub enum Unusable {
 pub fn opening(findings: &Findings, audience: Option<Audience>) -> String {
     let request = &findings.request;
     let say = Say(request.language);
-    let number = request.question.is_for_a_number();
+    let number = request.is_same_for_every_reader();
     let mut out = format!("# {}\n\n", title(findings, audience.filter(|_| !number)));
     out.push_str(&understood::head(request));
     let answer = answer::answer(findings);
@@ -120,7 +120,7 @@ fn details(findings: &Findings, audience: Audience) -> String {
         line(&mut out, &format!("\n## {}\n", say.of("한눈에 보기", "At a glance")));
         out.push_str(&overview(findings));
     }
-    if findings.request.question.is_for_a_number() {
+    if findings.request.is_same_for_every_reader() {
         for finding in &findings.brands {
             let name = finding.brand.name(say.0);
             line(&mut out, &format!("\n**{name}:** {}", sample_line(finding, say)));

@@ -250,6 +250,7 @@ fn name(question: Question, say: Say) -> String {
         Question::Reasons => say.of("칭찬과 불만의 이유", "what people praise and complain of"),
         Question::Change => say.of("시간에 따른 변화", "what changed over time"),
         Question::Whether => say.of("그런지 아닌지", "whether it is so"),
+        Question::Inventory => say.of("데이터에 있는 것", "what the data has"),
     }
 }
 

@@ -39,7 +39,8 @@ const TROUBLES: [&str; 24] = [
 ];
 
 /// Predicates that make an assertion of such a noun.
-const PREDICATES: [&str; 34] = [
+const PREDICATES: [&str; 35] = [
+    "잡",
     "있",
     "없",
     "나는",
@@ -77,7 +78,9 @@ const PREDICATES: [&str; 34] = [
 ];
 
 /// Words of complaint and of praise that are about the topic beside them.
-const COMPLAINTS: [&str; 13] = [
+const COMPLAINTS: [&str; 15] = [
+    "anything negative",
+    "anything bad",
     "complain*",
     "criticis*",
     "criticiz*",
@@ -92,7 +95,9 @@ const COMPLAINTS: [&str; 13] = [
     "불평",
     "혹평",
 ];
-const PRAISE: [&str; 14] = [
+const PRAISE: [&str; 16] = [
+    "anything positive",
+    "anything good",
     "prais*",
     "like",
     "likes",
@@ -160,7 +165,11 @@ const MENTIONED: [&str; 16] = [
 ];
 
 /// Words that ask whether any review agrees.
-const ANYONE: [&str; 37] = [
+const ANYONE: [&str; 41] = [
+    "anything negative",
+    "anything bad",
+    "anything positive",
+    "anything good",
     "anyone",
     "anybod*",
     "nobod*",

@@ -127,7 +127,7 @@ pub(super) fn channels(message: &mut Message) -> (Vec<Channel>, bool) {
 }
 
 /// What the reviews of one subject are compared by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
     /// Kinds of shops.
@@ -137,14 +137,46 @@ pub enum Split {
 }
 
 /// What a comparison is by, if it names two kinds of shops or both languages.
-pub(super) fn split(comparison: bool, channels: &[Channel], languages: ReviewLanguages) -> Option<Split> {
-    if !comparison {
-        return None;
-    }
-    if languages.both {
+pub(super) fn split(
+    message: &mut Message,
+    comparison: bool,
+    channels: &[Channel],
+    languages: ReviewLanguages,
+) -> Option<Split> {
+    let by_channel = [
+        "판매처별",
+        "채널별",
+        "쇼핑몰별",
+        "구매처별",
+        "by channel",
+        "per channel",
+        "by shop",
+        "per shop",
+        "by store",
+        "each channel",
+        "which channel",
+        "which shop",
+        "which store",
+        "어느 판매처",
+        "어떤 판매처",
+        "어느 채널",
+        "어떤 채널",
+    ];
+    let by_language = ["언어별", "by language", "per language", "each language", "which language"];
+    // "각각", "which of the two": parts that are named are compared.
+    let each =
+        ["각각", "따로", "each", "respectively", "separately", "중 어디", "중에 어디", "중 어느", "어디가"];
+    if message.says(&by_language) {
         return Some(Split::Languages);
     }
-    (channels.len() > 1).then_some(Split::Channels)
+    if message.says(&by_channel) {
+        return Some(Split::Channels);
+    }
+    let several = languages.both || channels.len() > 1;
+    if !several || !(comparison || message.says(&each)) {
+        return None;
+    }
+    Some(if languages.both { Split::Languages } else { Split::Channels })
 }
 
 /// A sentiment that reviews must have, and one that they must not have.
@@ -152,6 +184,8 @@ pub(super) fn split(comparison: bool, channels: &[Channel], languages: ReviewLan
 pub(super) struct Sentiments {
     pub(super) wanted: Option<Polarity>,
     pub(super) excluded: Option<Polarity>,
+    /// Whether several are asked for.
+    pub(super) both: bool,
 }
 
 /// Reads which sentiment a message asks for, and which it excludes; nothing if it asks for both sides.
@@ -174,6 +208,10 @@ pub(super) fn sentiment(message: &mut Message) -> Sentiments {
         "downside*",
         "drawback*",
         "went wrong",
+        "what's bad",
+        "whats bad",
+        "what is bad",
+        "bad about",
         "weakness*",
         "부정",
         "불만",
@@ -212,6 +250,10 @@ pub(super) fn sentiment(message: &mut Message) -> Sentiments {
         "users like",
         "they like",
         "like about",
+        "what's good",
+        "whats good",
+        "what is good",
+        "good about",
         "like best",
         "like most",
         "love",
@@ -258,16 +300,16 @@ pub(super) fn sentiment(message: &mut Message) -> Sentiments {
         .find(|kind| !kinds.contains(kind))
         .filter(|third| kinds.len() == 2 && (*third != Polarity::Neutral || excluded.contains(third)));
     if third.is_some() {
-        return Sentiments { wanted: None, excluded: third };
+        return Sentiments { wanted: None, excluded: third, both: false };
     }
     // "장단점" and "pros and cons" are both sides.
     if message.take(&["장단점", "good and bad", "sentiment*", "감성", "호불호"]).is_some() || kinds.len() > 1
     {
-        return Sentiments::default();
+        return Sentiments { both: true, ..Sentiments::default() };
     }
     // "부정 말고 긍정": what is wanted leaves nothing to exclude.
     let wanted = kinds.first().copied();
-    Sentiments { wanted, excluded: excluded.first().copied().filter(|_| wanted.is_none()) }
+    Sentiments { wanted, excluded: excluded.first().copied().filter(|_| wanted.is_none()), both: false }
 }
 
 /// The languages of reviews that a message names.
@@ -313,6 +355,18 @@ pub(super) fn review_language(message: &mut Message) -> ReviewLanguages {
         "in korean only",
         "the korean",
         "한국어 원문",
+        "리뷰가 한국어",
+        "리뷰는 한국어",
+        "후기가 한국어",
+        "후기는 한국어",
+        "한국어인",
+        "reviews are in korean",
+        "reviews were in korean",
+        "reviews are there in korean",
+        "reviews do you have in korean",
+        "ones in korean",
+        "wrote in korean",
+        "writing in korean",
     ];
     let english: &[&str] = &[
         "english reviews",
@@ -341,9 +395,39 @@ pub(super) fn review_language(message: &mut Message) -> ReviewLanguages {
         "영어 원문",
         "in english only",
         "the english",
+        "리뷰가 영어",
+        "리뷰는 영어",
+        "후기가 영어",
+        "후기는 영어",
+        "영어인",
+        "reviews are in english",
+        "reviews were in english",
+        "reviews are there in english",
+        "reviews do you have in english",
+        "ones in english",
+        "wrote in english",
+        "writing in english",
     ];
     let mut found: Vec<_> = message.places(korean).into_iter().map(|span| (span, Language::Korean)).collect();
     found.extend(message.places(english).into_iter().map(|span| (span, Language::English)));
+    // "List the reviews in Korean", "how many reviews in Korean": an answer that has no language of its own.
+    let plain = [
+        "how many",
+        "number of",
+        "count",
+        "share of",
+        "percent*",
+        "list",
+        "show",
+        "quote",
+        "average",
+        "mean",
+    ];
+    if mentions(message.lower(), &plain) {
+        let named = |message: &Message, word| message.places(&[word]);
+        found.extend(named(message, "reviews in korean").into_iter().map(|span| (span, Language::Korean)));
+        found.extend(named(message, "reviews in english").into_iter().map(|span| (span, Language::English)));
+    }
     found.sort_unstable_by_key(|(span, _)| *span);
     for (span, _) in &found {
         message.mark(*span);
@@ -423,6 +507,11 @@ pub(super) fn language_of(lower: &str) -> Language {
     let (mut hangul, mut latin) = letters(&around);
     if hangul + latin == 0 {
         (hangul, latin) = letters(lower);
+    }
+    // A sentence that ends in a Korean word is Korean, whatever names are in it.
+    let last = around.split(|c: char| !c.is_alphanumeric()).rfind(|word| !word.is_empty());
+    if hangul >= 3 && last.is_some_and(|word| word.chars().all(is_hangul)) {
+        return Language::Korean;
     }
     // A Korean sentence needs fewer letters than the Latin names in it.
     if hangul > 0 && hangul * 2 >= latin { Language::Korean } else { Language::English }

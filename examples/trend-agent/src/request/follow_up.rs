@@ -19,6 +19,10 @@ pub(super) struct FollowUp {
     translates: bool,
     /// "all periods": filters are dropped.
     widens: bool,
+    /// "Any rating": this filter is dropped.
+    any_rating: bool,
+    /// "All periods": this filter is dropped.
+    any_period: bool,
     /// "compare … with".
     compares: bool,
     /// "shorter", "in English": another form of the same report.
@@ -153,14 +157,35 @@ pub(super) fn read(message: &mut Message, subject: bool, reforms: bool) -> Follo
         "와 비교",
         "과 비교",
     ]);
-    let widens = message.says(&[
+    let any_rating = message.says(&[
+        "any rating",
+        "all ratings",
+        "every rating",
+        "모든 평점",
+        "모든 별점",
+        "별점 상관없이",
+        "평점 상관없이",
+        "별점 무관",
+        "평점 무관",
+    ]);
+    let any_period = message.says(&[
         "all periods",
         "whole period",
-        "any rating",
+        "any period",
+        "all time",
         "전체 기간",
         "모든 기간",
-        "모든 평점",
+        "전 기간",
+        "기간 상관없이",
+        "기간 무관",
+    ]);
+    let widens = message.says(&[
         "필터 없이",
+        "조건 없이",
+        "without filters",
+        "no filters",
+        "without any filter",
+        "no conditions",
     ]);
     for word in [
         "what about",
@@ -177,12 +202,16 @@ pub(super) fn read(message: &mut Message, subject: bool, reforms: bool) -> Follo
     ] {
         message.says(&[word]);
     }
-    FollowUp { refers, instead, adds, translates, widens, compares, reforms }
+    FollowUp { refers, instead, adds, translates, widens, any_rating, any_period, compares, reforms }
 }
 
 impl FollowUp {
     /// Whether the message changes the request before it, rather than making a new one.
     pub(super) fn applies(self, subjects: &Subjects, request: &Request) -> bool {
+        if request.question == Question::Inventory {
+            // "Which brands are there" asks about all data, whatever was asked before.
+            return self.refers;
+        }
         if subjects.named() || !request.unknown.is_empty() {
             // A comparison needs two subjects; with one, the other is the previous one.
             let lone = subjects.brands.len() + subjects.products.len() <= 1;
@@ -192,6 +221,8 @@ impl FollowUp {
             || self.instead
             || self.adds
             || self.widens
+            || self.any_rating
+            || self.any_period
             || self.reforms
             || self.compares
             || subjects.excludes()
@@ -276,7 +307,9 @@ impl FollowUp {
             }
             let excluded = &request.excluded.topics;
             request.topics.retain(|topic| !excluded.contains(topic));
-            if request.period.is_none() && request.excluded.period.is_none() {
+            if self.any_period {
+                request.against = None;
+            } else if request.period.is_none() && request.excluded.period.is_none() {
                 (request.period, request.today) = (previous.period, previous.today);
                 request.against = previous.against;
                 request.excluded.period = previous.excluded.period;
@@ -289,7 +322,9 @@ impl FollowUp {
                 (request.against, request.period) = (Some(earlier), Some(later));
                 request.today = request.today.or(previous.today);
             }
-            request.ratings = request.ratings.or(previous.ratings);
+            if !self.any_rating {
+                request.ratings = request.ratings.or(previous.ratings);
+            }
             if request.sentiment.is_none() && request.excluded.sentiment.is_none() {
                 request.sentiment = previous.sentiment;
                 request.excluded.sentiment = previous.excluded.sentiment;
@@ -308,6 +343,7 @@ impl FollowUp {
                 request.ranking = previous.ranking;
                 request.anyone = previous.anyone;
                 request.also.clone_from(&previous.also);
+                request.inventory.clone_from(&previous.inventory);
             }
         }
         request.comparison |= previous.comparison;

@@ -9,7 +9,7 @@ use crate::text::{find, mentions};
 pub const LISTED: u8 = 10;
 
 /// Reviews that are shown word for word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Listing {
     /// How many, 1 to [`LISTED`].
     pub count: u8,
@@ -46,6 +46,58 @@ const NUMBERS: [(&str, u8); 26] = [
     ("some ", 3),
 ];
 
+/// Words between "show" and "reviews" that ask for something about them.
+const ABOUT: [&str; 20] = [
+    "brands",
+    "brand",
+    "products",
+    "languages",
+    "summary",
+    "analysis",
+    "report",
+    "overview",
+    "trend*",
+    "what",
+    "how",
+    "breakdown",
+    "number",
+    "share",
+    "rating",
+    "ratings",
+    "why",
+    "which",
+    "topics",
+    "sentiment",
+];
+
+/// Whether a message (lower case) asks to see the reviews themselves.
+fn shows_reviews(lower: &str) -> bool {
+    let again = ["다시", "again", "보고서", "report", "정리", "분석", "요약", "summar*", "analy*"];
+    if mentions(lower, &again) {
+        return false;
+    }
+    let korean = ["리뷰", "후기"].iter().flat_map(|noun| find(lower, noun)).any(|(_, end)| {
+        let mut rest = lower[end..].trim_start_matches(['만', '를', '들', '도', '을']).trim_start();
+        for word in ["좀", "한번", "전부", "모두", "다 ", "쭉", "그대로", "원문"] {
+            rest = rest.strip_prefix(word).map_or(rest, str::trim_start);
+        }
+        ["보여", "나열", "뽑아", "골라", "읽어", "보고 싶", "볼래", "볼 수"]
+            .iter()
+            .any(|verb| rest.starts_with(verb))
+    });
+    let verbs = ["show", "list", "read", "quote", "print", "display", "see"];
+    let english = verbs.iter().flat_map(|verb| find(lower, verb)).any(|(_, end)| {
+        let after = &lower[end..];
+        find(after, "reviews").into_iter().next().is_some_and(|(at, _)| {
+            let between = &after[..at];
+            between.split_whitespace().count() <= 8
+                && !mentions(between, &ABOUT)
+                && !between.contains(['.', ';'])
+        })
+    });
+    korean || english
+}
+
 /// Reads it. Returns the message (lower case) for the readers of periods, without the words for the newest.
 pub(super) fn read(message: &mut Message) -> (Option<Listing>, String) {
     let mut lower = message.lower().to_owned();
@@ -58,10 +110,17 @@ pub(super) fn read(message: &mut Message) -> (Option<Listing>, String) {
         "most recent",
         "latest review",
         "latest reviews",
+        "newest first",
+        "최신순",
+        "최근순",
         "newest",
         "the latest",
         "last review",
     ];
+    let shown = shows_reviews(&lower);
+    // An order of all of them, and not the first one.
+    let ordered =
+        mentions(&lower, &["최신순", "최근순", "newest first", "most recent first", "latest reviews"]);
     let mut newest: Vec<_> = newest_words.iter().flat_map(|word| find(&lower, word)).collect();
     let shows = mentions(
         &lower,
@@ -90,8 +149,9 @@ pub(super) fn read(message: &mut Message) -> (Option<Listing>, String) {
     }
     let listing = match count {
         Some((count, _)) => Some(Listing { count: count.clamp(1, LISTED), newest: !newest.is_empty() }),
+        None if newest.is_empty() && shown => Some(Listing { count: LISTED, newest: false }),
         None if newest.is_empty() => None,
-        None => Some(Listing { count: 1, newest: true }),
+        None => Some(Listing { count: if ordered { LISTED } else { 1 }, newest: true }),
     };
     (listing, lower)
 }
@@ -102,6 +162,11 @@ fn number(lower: &str) -> Option<(u8, (usize, usize))> {
         lower.match_indices(word).find_map(|(at, found)| {
             let before = lower[..at].chars().next_back();
             if before.is_some_and(char::is_alphanumeric) {
+                return None;
+            }
+            // "별 3개" is a rating.
+            let lead = lower[..at].trim_end();
+            if ["별", "별점", "평점"].iter().any(|word| lead.ends_with(word)) {
                 return None;
             }
             let end = at + found.len();

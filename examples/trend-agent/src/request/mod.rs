@@ -1,10 +1,12 @@
 //! What a message asks for, as one structure. Pure, and bounded whatever comes in.
 
+mod answered;
 mod claim;
 mod fault;
 mod filters;
 mod follow_up;
 mod gap;
+mod inventory;
 mod listing;
 mod question;
 mod ranking;
@@ -30,6 +32,7 @@ use super::words::topic_words;
 pub use self::{
     filters::{Channel, Split},
     gap::Gap,
+    inventory::Inventory,
     listing::{LISTED, Listing},
     question::Question,
     ranking::{Measure, Ranked, Ranking},
@@ -173,6 +176,9 @@ pub struct Request {
     /// Reviews to show word for word.
     #[serde(default)]
     pub listing: Option<Listing>,
+    /// The parts of the data that [`Question::Inventory`] asks for.
+    #[serde(default)]
+    pub inventory: Vec<Inventory>,
 }
 
 impl Request {
@@ -248,7 +254,11 @@ impl Request {
         let before = text.clone();
         let several = subjects.brands.len().max(subjects.products.len()) > 1;
         let mut asked = question::read(&mut text, !topics.is_empty(), several);
-        let ranking = ranking::read(
+        let inventory = match topics.is_empty() && ratings.is_none() {
+            true => inventory::read(&mut text, !subjects.types.is_empty()),
+            false => Vec::new(),
+        };
+        let mut ranking = ranking::read(
             &mut text,
             asked.question,
             ranking::Named {
@@ -273,14 +283,56 @@ impl Request {
         }
         if asked.question == Question::Overview
             && sentiments.wanted.is_some()
-            && text.says(&["what", "뭐", "뭔", "무엇", "무슨", "어떤 것", "어떤 게"])
+            && text.says(&["what", "whats", "what's", "뭐", "뭔", "무엇", "무슨", "어떤 것", "어떤 게"])
         {
             asked.question = Question::Reasons;
         }
-        let split = filters::split(asked.comparison, &channels, languages);
+        let split = filters::split(&mut text, asked.comparison, &channels, languages);
+        if split.is_some() {
+            // What is compared are the parts, not the brands.
+            ranking = None;
+        }
+        let asks_inventory = !inventory.is_empty() && ranking.is_none() && split.is_none();
+        if asks_inventory {
+            asked.question = Question::Inventory;
+            asked.also.clear();
+        } else if sentiments.both && asked.question == Question::Count {
+            // "긍정/부정 나눠서 개수": a share without a side shows all of them.
+            asked.question = Question::Share;
+        }
         if split.is_some() && languages.origin {
             gaps.push(Gap::Region);
         }
+        let narrowed = ratings.is_some()
+            || sentiments != filters::Sentiments::default()
+            || languages.only.is_some()
+            || !channels.is_empty()
+            || !topics.is_empty();
+        let asks_for_any = [
+            "리뷰 있",
+            "리뷰가 있",
+            "리뷰는 있",
+            "리뷰도 있",
+            "리뷰 없",
+            "리뷰가 없",
+            "리뷰는 없",
+            "후기 있",
+            "후기가 있",
+            "후기는 있",
+            "후기 없",
+            "후기가 없",
+            "후기는 없",
+            "are there any",
+            "is there any",
+        ];
+        if asked.question == Question::Overview && narrowed && text.says(&asks_for_any) {
+            // "1점 리뷰 없어?": whether there are any is answered by their number.
+            asked.question = Question::Count;
+        }
+        // A number without a subject is one of all brands, if it is one of reviews.
+        let numbers = asked.question.is_for_a_number()
+            && gaps.iter().all(|gap| *gap == Gap::Shops)
+            && (asks_inventory || narrowed || inventory::is_about_reviews(text.lower()));
         let total = asked.question == Question::Count
             && text.says(&[
                 "in total",
@@ -343,12 +395,15 @@ impl Request {
             split,
             also: asked.also,
             listing,
+            inventory: if asks_inventory { inventory } else { Vec::new() },
         };
         let mut brands = subjects.brands.clone();
         // Brands that are excluded and no others: everything else is meant, unless it changes an earlier request.
         let all = subjects.all
             || (brands.is_empty() && subjects.excludes())
-            || (!subjects.named() && request.unknown.is_empty() && (ranking.is_some() || total));
+            || (!subjects.named()
+                && request.unknown.is_empty()
+                && (ranking.is_some() || total || numbers || split.is_some()));
         if let Some(previous) = previous
             && follow.applies(&subjects, &request)
         {
@@ -363,26 +418,17 @@ impl Request {
         {
             request.comparison = false;
         }
+        if request.scope == Scope::All
+            && !subjects.all
+            && (request.against.is_some() || request.split.is_some())
+        {
+            request.comparison = false;
+        }
         // The brands of one brand cannot be ranked.
         if let Some(ranking) = request.ranking.as_mut().filter(|_| request.brands.len() == 1) {
             ranking.of = Ranked::Products;
         }
         request
-    }
-
-    /// Reads the answer to the question for a subject. Returns whether it names one.
-    #[must_use]
-    pub fn with_subject(&self, answer: &str) -> Option<Self> {
-        let other = Self::parse(answer);
-        if !matches!(other.scope, Scope::Named | Scope::All) {
-            return None;
-        }
-        let mut request = Self { excluded: other.excluded, products: other.products, ..self.clone() };
-        request.product_types = other.product_types;
-        request.missing = other.missing;
-        request.absent = other.absent;
-        request.settle(other.brands, other.scope == Scope::All);
-        Some(request)
     }
 }
 

@@ -41,11 +41,13 @@ pub enum Question {
     Change,
     /// Whether something holds.
     Whether,
+    /// What the data has; see [`Request::inventory`](super::Request::inventory).
+    Inventory,
 }
 
 impl Question {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Overview,
         Self::Count,
         Self::Share,
@@ -55,12 +57,13 @@ impl Question {
         Self::Reasons,
         Self::Change,
         Self::Whether,
+        Self::Inventory,
     ];
 
     /// Returns whether the answer is a number, so that it is the same for every reader.
     #[must_use]
     pub const fn is_for_a_number(self) -> bool {
-        matches!(self, Self::Count | Self::Share | Self::MeanRating)
+        matches!(self, Self::Count | Self::Share | Self::MeanRating | Self::Inventory)
     }
 }
 
@@ -96,7 +99,7 @@ const SHARE: [&str; 16] = [
 ];
 
 /// Words that ask for a number of reviews.
-const COUNT: [&str; 22] = [
+const COUNT: [&str; 27] = [
     "how many",
     "number of",
     "count",
@@ -119,6 +122,11 @@ const COUNT: [&str; 22] = [
     "how often",
     "얼마나 자주",
     "리뷰 갯수",
+    "얼마나 있",
+    "얼마나 되",
+    "얼마나 돼",
+    "몇 가지",
+    "리뷰수",
 ];
 
 /// Words that ask for the mean rating.
@@ -189,7 +197,7 @@ pub(super) fn read(message: &mut Message, topics: bool, several: bool) -> Asked 
         | message.says(&[
             "less",
             "least",
-            "덜 ",
+            "^덜 ",
             "덜한",
             "덜해",
             "덜하",
@@ -245,6 +253,13 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
         "떨어졌",
         "올랐",
         "month by month",
+        "by month",
+        "per month",
+        "monthly",
+        "rating trend",
+        "월별",
+        "달별",
+        "추세",
         "after the renewal",
         "리뉴얼 후",
         "리뉴얼 이후",
@@ -255,7 +270,11 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
     }
     let superlative = message
         .says(&["가장", "제일", "최고", "최저", "most", "best", "worst", "highest", "lowest", "top", "최악"]);
-    if !superlative && message.says(&RATING) {
+    // "5월 vs 6월 전체 평점": a noun at the end is what is asked for.
+    let lower = message.lower().trim_end_matches(['?', '!', '.', ' ']);
+    let asks_rating =
+        ["평점", "별점", "평균", "average", "rating"].iter().any(|noun| lower.ends_with(noun)) && !topics;
+    if !superlative && (message.says(&RATING) || asks_rating) {
         return Question::MeanRating;
     }
     let worst: &[&str] = &[
@@ -302,8 +321,11 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
         "recommend*",
         "worth buying",
         "winner",
+        "prefer*",
+        "happiest",
+        "most satisfied",
+        "선호",
         "추천",
-        "골라",
         "뭐가 나아",
         "뭐가 나을",
         "뭐가 더",
@@ -336,7 +358,15 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
     if message.says(worst) {
         return Question::Worst;
     }
-    if message.says(best) {
+    // "리뷰만 골라줘" chooses reviews, and not a product.
+    let lower = message.lower();
+    let of_reviews = ["리뷰", "후기", "개", "건"].iter().any(|noun| {
+        ["", "만", "를", "만 좀", " 좀"]
+            .iter()
+            .any(|particle| lower.contains(&format!("{noun}{particle} 골라")))
+    });
+    let chooses = !of_reviews && message.says(&["골라"]);
+    if message.says(best) || chooses {
         return if fault && !less { Question::Worst } else { Question::Best };
     }
     let which: &[&str] = &[
@@ -351,11 +381,11 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
         "무엇이",
         "어디가",
         "more",
-        "더 ",
+        "^더 ",
         "가장",
         "제일",
         "most",
-        "덜 ",
+        "^덜 ",
     ];
     if (topics || fault) && (message.says(which) || less || superlative) {
         return if fault && !less { Question::Worst } else { Question::Best };
@@ -367,6 +397,12 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
         "what do buyers",
         "what do customers",
         "what do users",
+        "what do reviewers",
+        "what did people",
+        "what did buyers",
+        "what did customers",
+        "what did users",
+        "what did reviewers",
         "what are the main",
         "what are people",
         "왜",
@@ -397,8 +433,8 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
 fn asks_whether(message: &mut Message) -> bool {
     let lower = message.lower().trim().to_owned();
     let auxiliary = [
-        "is", "are", "does", "do", "did", "was", "were", "has", "have", "can", "will", "would", "isn't",
-        "aren't", "doesn't",
+        "any", "anything", "anyone", "anybody", "is", "are", "does", "do", "did", "was", "were", "has",
+        "have", "can", "will", "would", "isn't", "aren't", "doesn't",
     ];
     let first = |part: &str| {
         let part = part.trim_start();
@@ -411,6 +447,10 @@ fn asks_whether(message: &mut Message) -> bool {
     let text = asked.trim_end_matches(['?', '!', '.', ' ']);
     let korean = [
         "나요",
+        "나여",
+        "나용",
+        "가여",
+        "까여",
         "가요",
         "까요",
         "까",

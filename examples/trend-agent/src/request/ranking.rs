@@ -7,7 +7,7 @@ use crate::message::Message;
 use crate::text::mentions;
 
 /// What subjects are ordered by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// How many reviews fit the conditions.
@@ -19,7 +19,7 @@ pub enum Measure {
 }
 
 /// What is ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ranked {
     /// Brands.
@@ -29,7 +29,7 @@ pub enum Ranked {
 }
 
 /// A superlative: "which product has the most negative reviews".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Ranking {
     /// What subjects are ordered by.
     pub measure: Measure,
@@ -41,7 +41,7 @@ pub struct Ranking {
 
 impl Ranking {
     /// The question that it answers.
-    pub(super) const fn question(self) -> Question {
+    pub(crate) const fn question(self) -> Question {
         match self.measure {
             Measure::Reviews => Question::Count,
             Measure::Share => Question::Share,

@@ -33,6 +33,21 @@ impl Request {
         !matches!(self.question, Question::Whether | Question::Best | Question::Worst | Question::Change)
     }
 
+    /// Returns whether the message asks to see reviews and for nothing else, so that the answer is the same for every reader.
+    #[must_use]
+    pub fn shows_reviews_only(&self) -> bool {
+        self.listing.is_some()
+            && self.question == Question::Overview
+            && !self.comparison
+            && self.audience.is_none()
+    }
+
+    /// Returns whether the answer is the same for every reader: a number, what the data has, or reviews word for word.
+    #[must_use]
+    pub fn is_same_for_every_reader(&self) -> bool {
+        self.question.is_for_a_number() || self.shows_reviews_only()
+    }
+
     /// Returns the aspects of a topic that are meant; empty for the whole topic.
     #[must_use]
     pub fn aspects_of(&self, topic: Topic) -> Vec<&'static Aspect> {

@@ -8,12 +8,28 @@ use crate::text::find;
 /// Shorter names are too close to other words.
 const SHORTEST: usize = 6;
 
+/// Latin letters with an accent, which keyboards differ in ("Étude"), without it.
+const ACCENTS: [(&str, char); 6] =
+    [("àáâãäå", 'a'), ("èéêë", 'e'), ("ìíîï", 'i'), ("òóôõö", 'o'), ("ùúûü", 'u'), ("ç", 'c')];
+
+fn without_accents(message: &str) -> Cow<'_, str> {
+    let plain = |c: char| {
+        let lower = c.to_lowercase().next().unwrap_or(c);
+        let plain =
+            ACCENTS.iter().find(|(accented, _)| accented.contains(lower)).map_or(c, |(_, plain)| *plain);
+        if c.is_uppercase() { plain.to_ascii_uppercase() } else { plain }
+    };
+    let has = message.chars().any(|c| ('À'..='ü').contains(&c) && plain(c) != c);
+    if has { Cow::Owned(message.chars().map(plain).collect()) } else { Cow::Borrowed(message) }
+}
+
 /// Puts brand names in place of words that are one letter away from them: one left out, added, changed or swapped with its
-/// neighbour.
+/// neighbour. Letters lose their accents.
 pub(super) fn corrected(message: &str) -> Cow<'_, str> {
-    let mut out = Cow::Borrowed(message);
+    let mut out = without_accents(message);
     let names = || Brand::ALL.iter().flat_map(|brand| brand.aliases()).filter(|name| name.is_ascii());
-    for word in message.split(|c: char| !c.is_ascii_alphabetic()) {
+    let plain = out.clone().into_owned();
+    for word in plain.split(|c: char| !c.is_ascii_alphabetic()) {
         let lower = word.to_ascii_lowercase();
         if word.len() < SHORTEST || names().any(|name| !find(name, &lower).is_empty()) {
             continue;
@@ -54,6 +70,7 @@ mod tests {
             ("Laneige", "Laneige"),
             ("laneige's", "laneige's"),
             ("linage and sulphur", "linage and sulphur"),
+            ("Étude 틴트", "Etude 틴트"),
         ] {
             assert_eq!(corrected(written), read);
         }

@@ -10,7 +10,7 @@ use crate::text::is_hangul;
 use crate::words::words;
 
 /// What a request excludes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Excluded {
     /// These brands.
@@ -193,6 +193,11 @@ pub(super) fn read(message: &mut Message) -> Subjects {
         "whole data*",
         "전체 데이터",
         "브랜드 중",
+        "브랜드 순위",
+        "브랜드 랭킹",
+        "rank the brands",
+        "brand ranking",
+        "ranking of brands",
     ]);
     subjects
 }

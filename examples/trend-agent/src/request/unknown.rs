@@ -11,10 +11,42 @@ use crate::words::words;
 const IGNORED: usize = 6;
 
 /// Endings of Korean words that are grammar and not names.
-const GRAMMAR: [&str; 21] = [
-    "하는", "하고", "해서", "에서", "에게", "부터", "까지", "으로", "로", "적인", "있는", "없는", "된", "한",
-    "할", "줘", "줄", "요", "은데", "지만", "면",
+const GRAMMAR: [&str; 31] = [
+    "십시오",
+    "주라",
+    "줘라",
+    "세용",
+    "어용",
+    "아용",
+    "해용",
+    "때용",
+    "나여",
+    "가여",
+    "세여",
+    "어여",
+    "아여",
+    "해여",
+    "때여",
+    "하는",
+    "하고",
+    "해서",
+    "적으로",
+    "적인",
+    "있는",
+    "없는",
+    "된",
+    "한",
+    "할",
+    "줘",
+    "줄",
+    "요",
+    "은데",
+    "지만",
+    "면",
 ];
+
+/// Particles that no name before "리뷰" has.
+const ADVERBIAL: [&str; 6] = ["에서", "에게", "부터", "까지", "으로", "로"];
 
 /// Endings of Korean verbs and adjectives: words that end so are not reported as not understood.
 const VERBS: [&str; 34] = [
@@ -49,6 +81,17 @@ pub(super) fn brands(message: &mut Message, original: &str, strangers: &[Span], 
         if same { original.get(from..to).unwrap_or(&lower[from..to]) } else { &lower[from..to] }
     };
     let mut marked = Vec::new();
+    // "Foobar랑 quux": a Latin name with a Korean conjunction.
+    for span in &all {
+        let word = text(*span);
+        let stem = ["이랑", "랑", "하고", "와", "과"].iter().find_map(|particle| word.strip_suffix(particle));
+        let stem =
+            stem.filter(|stem| stem.chars().count() > 2 && stem.chars().all(|c| c.is_ascii_alphanumeric()));
+        if let Some(stem) = stem.filter(|stem| message.is_free(*span) && !plain(stem)) {
+            add(stem);
+            marked.push(*span);
+        }
+    }
     for (at, span) in all.iter().enumerate() {
         let word = &lower[span.0..span.1];
         let unknown = |span: &(usize, usize)| message.is_free(*span) && !plain(&lower[span.0..span.1]);
@@ -78,6 +121,7 @@ pub(super) fn brands(message: &mut Message, original: &str, strangers: &[Span], 
         } else if (word.starts_with("리뷰") || word.starts_with("후기"))
             && let Some(before) = at.checked_sub(1).map(|at| all[at]).filter(|span| unknown(span))
             && !ends(&lower[before.0..before.1], &VERBS)
+            && !ends(&lower[before.0..before.1], &ADVERBIAL)
             && (!named || at.checked_sub(2).is_some_and(|at| joins(&lower, all[at], before)))
         {
             add(without_particle(text(before)));
@@ -110,6 +154,7 @@ pub(super) fn brands(message: &mut Message, original: &str, strangers: &[Span], 
     for span in marked {
         message.mark(span);
     }
+    out.sort_by_key(|name| lower.find(&name.to_lowercase()));
     out
 }
 
@@ -151,6 +196,8 @@ fn plain(word: &str) -> bool {
     };
     !bare.chars().any(char::is_alphabetic)
         || bare.starts_with(|c: char| c.is_ascii_digit())
+        || bare.starts_with("리뷰")
+        || bare.starts_with("후기")
         || everyday(bare)
         || everyday(stem)
         || Brand::ALL.iter().any(|brand| {

@@ -92,7 +92,7 @@ impl Here {
     /// Waits until the latest run of a session has ended, so that its exchange is saved.
     pub(crate) async fn settled(&self, session: &str) {
         let session = self.service.runtime().session(session).unwrap();
-        timeout(LONG, session.wait()).await.unwrap().unwrap();
+        timeout(LONG, session.wait_status()).await.unwrap().unwrap();
     }
 
     /// Ends the service and waits for it.

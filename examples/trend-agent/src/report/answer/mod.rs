@@ -10,6 +10,7 @@ use crate::sentiment::Polarity;
 use crate::topics::{Quote, Topic, TopicFinding};
 
 mod holds;
+mod inventory;
 mod periods;
 mod ranks;
 mod splits;
@@ -43,13 +44,18 @@ pub(super) fn answer(findings: &Findings) -> String {
     if let Some(split) = request.split {
         return splits::compared(findings, split);
     }
-    let mut out = answer_to(request.question, findings, say);
+    let mut out = match request.shows_reviews_only() {
+        true => String::new(),
+        false => answer_to(request.question, findings, say),
+    };
     for also in &request.also {
         out.push('\n');
         out.push_str(&answer_to(*also, findings, say));
     }
     if let Some(listing) = request.listing {
-        out.push('\n');
+        if !out.is_empty() {
+            out.push('\n');
+        }
         out.push_str(&listed(findings, listing, say));
     }
     out
@@ -65,6 +71,7 @@ fn answer_to(question: Question, findings: &Findings, say: Say) -> String {
         Question::Reasons => reasons(findings, say),
         Question::Change => change(findings, say),
         Question::Whether => holds::whether(findings, say),
+        Question::Inventory => inventory::listed(findings),
         Question::Overview => overview(findings, say),
     }
 }
@@ -170,7 +177,23 @@ fn count(findings: &Findings, say: Say) -> String {
         }
     });
     sides(findings, &mut out, say);
+    without_ignored(findings, &mut out, say);
     out
+}
+
+/// A number that leaves out a condition says so beside it.
+fn without_ignored(findings: &Findings, out: &mut String, say: Say) {
+    let ignored = &findings.request.ignored;
+    if !ignored.is_empty() {
+        let words = ignored.iter().map(|word| format!("“{word}”")).collect::<Vec<_>>().join(", ");
+        line(
+            out,
+            &say.of(
+                &format!("- 이해하지 못해 이 수에 반영하지 않은 말: {words}."),
+                &format!("- Not part of this number, because it was not understood: {words}."),
+            ),
+        );
+    }
 }
 
 /// What the counted reviews say about the topics: the sides of those that only mention one, and the base of those that say

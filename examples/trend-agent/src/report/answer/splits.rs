@@ -3,7 +3,7 @@
 use super::super::{Say, line, percent};
 use super::periods::{FEWEST, Side, rating_differs};
 use crate::findings::Findings;
-use crate::request::{Channel, Split};
+use crate::request::{Channel, Question, Split};
 use crate::review::{Language, Review, demo_reviews};
 
 /// The verdict, and the figures of each part.
@@ -21,10 +21,11 @@ pub(super) fn compared(findings: &Findings, split: Split) -> String {
             reviews.iter().filter(|review| fits(review)).map(|review| (*review).clone()).collect();
         Side::of(&own)
     };
+    let named = &findings.request.channels;
     let mut parts: Vec<(String, Side)> = match split {
         Split::Channels => Channel::ALL
             .into_iter()
-            .filter(|channel| findings.request.channels.contains(channel))
+            .filter(|channel| named.is_empty() || named.contains(channel))
             .map(|channel| (channel.name(say.0).to_owned(), part(&|review| review.channel == channel.slug())))
             .collect(),
         Split::Languages => [
@@ -36,7 +37,14 @@ pub(super) fn compared(findings: &Findings, split: Split) -> String {
         .collect(),
     };
     let mut out = String::new();
-    line(&mut out, &verdict(&mut parts, say));
+    if findings.request.question == Question::Count {
+        let counts = parts.iter().map(|(name, side)| {
+            say.of(&format!("{name} **{}건**", side.reviews), &format!("{name} **{}**", side.reviews))
+        });
+        line(&mut out, &format!("{}.", counts.collect::<Vec<_>>().join(", ")));
+    } else {
+        line(&mut out, &verdict(&mut parts, say));
+    }
     line(&mut out, "");
     for (name, side) in &parts {
         let (count, mean, good, bad) = (side.reviews, side.mean_rating, side.positive, side.negative);
