@@ -1,6 +1,6 @@
 //! Status and state of a session.
 
-use super::{Reopening, Session, SessionError, cell, phase::Phase};
+use super::{Reopening, Session, SessionError, cell, options::is_request, phase::Phase};
 use crate::{
     compute::compute,
     ids::{RunId, Seq, SessionId, TaskId},
@@ -194,6 +194,42 @@ impl Session {
             });
         }
         self.status_from_journal().await
+    }
+
+    /// Returns the run that the request of this name started or queued ([`RunOptions::request`](super::RunOptions::request)), as
+    /// far as the journal has it and the session remembers it.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NotFound`], and errors of the store; [`SessionError::CannotResume`] without a store.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunOptions, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).options(RunOptions::default().request("order-7")).await?;
+    /// assert_eq!(session.run_of_request("order-7").await?.map(|run| run.0), Some(1));
+    /// assert_eq!(session.run_of_request("order-8").await?, None);
+    /// # Ok(()) }
+    /// ```
+    pub async fn run_of_request(&self, name: &str) -> Result<Option<RunId>, SessionError> {
+        let projection = self.peek().await?;
+        let found = projection.requests.iter().rev().find(|(known, _)| is_request(known, name));
+        Ok(found.map(|(_, run)| *run))
     }
 
     /// Waits for a run that ends or pauses, at most [`STATUS_WAIT`]: a subscriber that has seen the end or pause must not
