@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::http::{HttpOptions, client_builder, error_response, transport_error};
 use super::message::new_id;
+use super::tool_images::ToolImages;
 use super::{
     ChatModel, Content, Delta, FinishReason, Message, ModelCapabilities, ModelError, ModelErrorKind,
     ModelRequest, ModelStream, Part, ResponseFormat, Role, TimeoutPhase, ToolChoice, Usage,
@@ -281,8 +282,14 @@ fn conversation(request: &ModelRequest, caches: bool) -> ChatRequest {
         .flat_map(|message| &message.tool_calls)
         .map(|call| (call.id.as_str(), call.name.as_str()))
         .collect();
-    let mut conversation =
-        ChatRequest::new(request.messages.iter().map(|message| to_chat_message(message, &names)).collect());
+    let mut messages = Vec::with_capacity(request.messages.len());
+    let mut images = ToolImages::default();
+    for message in request.messages.iter() {
+        messages.extend(images.before(message).map(|images| to_chat_message(&images, &names)));
+        messages.push(to_chat_message(message, &names));
+    }
+    messages.extend(images.end().map(|images| to_chat_message(&images, &names)));
+    let mut conversation = ChatRequest::new(messages);
     let system = request.system.as_deref().map(str::to_owned);
     if caches {
         // Two places up to which the endpoint caches: what all conversations of an agent share, and this one so far.

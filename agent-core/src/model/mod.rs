@@ -31,6 +31,7 @@ mod structured;
 pub mod testing;
 mod text_tool_calls;
 pub mod tokens;
+mod tool_images;
 mod usage;
 mod word_embeddings;
 

@@ -99,6 +99,12 @@ pub trait Tool: Send + Sync + 'static {
         None
     }
 
+    /// Returns how the schema is sent if it must reach the model exactly as it was written. Default: `None`, which converts the
+    /// schema to the strict subset where that is possible.
+    fn exact_schema(&self) -> Option<ExactSchema> {
+        None
+    }
+
     /// Returns the policy that applies unless the registry sets another. Default: [`ToolPolicy::default`].
     fn policy(&self) -> ToolPolicy {
         ToolPolicy::default()
@@ -125,6 +131,7 @@ trait DynTool: Send + Sync {
     fn description(&self) -> &str;
     fn parameters(&self) -> Value;
     fn output_schema(&self) -> Option<Value>;
+    fn exact_schema(&self) -> Option<ExactSchema>;
     fn policy(&self) -> ToolPolicy;
     fn call<'a>(&'a self, args: Value, cx: &'a ToolContext) -> BoxFuture<'a, Result<ToolOutput, ToolError>>;
 }
@@ -144,6 +151,10 @@ impl<T: Tool> DynTool for T {
 
     fn output_schema(&self) -> Option<Value> {
         Tool::output_schema(self)
+    }
+
+    fn exact_schema(&self) -> Option<ExactSchema> {
+        Tool::exact_schema(self)
     }
 
     fn policy(&self) -> ToolPolicy {
@@ -270,12 +281,22 @@ impl fmt::Debug for AnyTool {
     }
 }
 
+/// How a schema is sent that must reach the model exactly as it was written; see [`DynamicTool::with_exact_schema`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ExactSchema {
+    /// The endpoint is asked to enforce it.
+    Strict,
+    /// The endpoint is not asked to enforce it.
+    Loose,
+}
+
 /// A tool that is defined at run time, such as a tool of an MCP server.
 pub struct DynamicTool {
     name: Cow<'static, str>,
     description: Cow<'static, str>,
     parameters: Value,
     output: Option<Value>,
+    exact: Option<ExactSchema>,
     policy: ToolPolicy,
     call: Arc<DynamicCall>,
 }
@@ -315,6 +336,7 @@ impl DynamicTool {
             description: description.into(),
             parameters,
             output: None,
+            exact: None,
             policy: ToolPolicy::default(),
             call: Arc::new(move |args, cx| Box::pin(call(args, cx))),
         }
@@ -336,6 +358,28 @@ impl DynamicTool {
     #[must_use]
     pub fn with_output_schema(mut self, schema: Value) -> Self {
         self.output = Some(schema);
+        self
+    }
+
+    /// Sends the schema of the arguments to the model exactly as it was written. Default: converted to the strict subset where
+    /// that is possible.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::tool::{DynamicTool, ExactSchema, ToolOutput, ToolRegistry};
+    /// use serde_json::json;
+    ///
+    /// let parameters = json!({ "type": "object", "properties": { "note": { "type": "string" } } });
+    /// let note = DynamicTool::new("note", "Takes a note.", parameters.clone(), async |_, _| Ok(ToolOutput::text("done")));
+    /// let tools = ToolRegistry::builder().tool(note.with_exact_schema(ExactSchema::Loose)).build()?;
+    /// let specs = tools.specs();
+    /// assert_eq!((&specs[0].parameters, specs[0].strict), (&parameters, false));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_exact_schema(mut self, exact: ExactSchema) -> Self {
+        self.exact = Some(exact);
         self
     }
 
@@ -383,6 +427,10 @@ impl Tool for DynamicTool {
 
     fn output_schema(&self) -> Option<Value> {
         self.output.clone()
+    }
+
+    fn exact_schema(&self) -> Option<ExactSchema> {
+        self.exact
     }
 
     fn policy(&self) -> ToolPolicy {

@@ -8,8 +8,15 @@ use serde_json::Value;
 use super::{ToolCall, ToolError, ToolFault};
 use crate::{
     json::{self, ValueError},
-    model::Message,
+    model::{Content, Message, Part},
 };
+
+/// Formats of images that models read.
+const IMAGES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+/// Most images of one result that a model is shown.
+const MOST_IMAGES: usize = 8;
+/// Most bytes of these images together, in base64.
+const IMAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Complete result of a call.
 ///
@@ -29,7 +36,8 @@ pub enum ToolOutput {
     Text(String),
     /// Shown as compact JSON.
     Json(Value),
-    /// Text with content that is not text: images, audio, resources. The model reads the text, which describes them.
+    /// Text with content that is not text: images, audio, resources. The model reads the text, which describes them, and is
+    /// shown [images](ToolOutput::images) where its protocol has them.
     Blocks {
         /// Text for the model.
         text: String,
@@ -100,6 +108,38 @@ impl ToolOutput {
     }
 }
 
+impl ToolOutput {
+    /// Returns the images that a model is shown: PNG, JPEG, GIF and WebP, in the result itself or in an embedded resource, at
+    /// most 8 and 4 MiB in base64 together.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{model::Part, tool::ToolOutput};
+    /// use serde_json::json;
+    ///
+    /// let blocks = vec![json!({ "type": "image", "data": "iVBORw0KGgo=", "mimeType": "image/png" })];
+    /// let drawn = ToolOutput::Blocks { text: "a dot".to_owned(), blocks };
+    /// assert_eq!(drawn.images(), [Part::image_url("data:image/png;base64,iVBORw0KGgo=")]);
+    /// ```
+    #[must_use]
+    pub fn images(&self) -> Vec<Part> {
+        let Self::Blocks { blocks, .. } = self else { return Vec::new() };
+        let mut left = IMAGE_BYTES;
+        let images = blocks.iter().filter_map(|block| {
+            let (place, data) = match block["type"].as_str()? {
+                "image" => (block, block["data"].as_str()?),
+                "resource" => (&block["resource"], block["resource"]["blob"].as_str()?),
+                _ => return None,
+            };
+            let kind = place["mimeType"].as_str().filter(|kind| IMAGES.contains(kind))?;
+            left = left.checked_sub(data.len())?;
+            Some(Part::image_url(format!("data:{kind};base64,{data}")))
+        });
+        images.take(MOST_IMAGES).collect()
+    }
+}
+
 fn refused(error: &ValueError) -> ToolError {
     let error = error.clone().of("the tool's result");
     ToolError::failed(format!("the tool's result cannot be written as JSON: {error}")).with_cause(error)
@@ -147,6 +187,9 @@ pub struct ToolReply {
     /// Set if the result was longer than its limit. The complete result is then stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Truncation>,
+    /// Images of the result; see [`ToolOutput::images`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Part>,
 }
 
 impl ToolReply {
@@ -170,10 +213,11 @@ impl ToolReply {
             }
             Err(error) => (format!("Error: {}", error.for_model()), Some(error.fault()), None),
         };
-        Self { call_id: call.id.clone(), name: call.name.clone(), text, fault, cut }
+        let images = result.as_ref().map_or_else(|_| Vec::new(), ToolOutput::images);
+        Self { call_id: call.id.clone(), name: call.name.clone(), text, fault, cut, images }
     }
 
-    /// Converts the reply into the message that answers the call.
+    /// Converts the reply into the message that answers the call. Images follow the text as parts.
     ///
     /// # Examples
     ///
@@ -186,7 +230,11 @@ impl ToolReply {
     /// ```
     #[must_use]
     pub fn into_message(self) -> Message {
-        Message::tool_result(self.call_id, self.text).with_name(self.name)
+        let content = match self.images.is_empty() {
+            true => Content::Text(self.text),
+            false => Content::Parts(std::iter::once(Part::text(self.text)).chain(self.images).collect()),
+        };
+        Message::tool_result(self.call_id, content).with_name(self.name)
     }
 }
 

@@ -9,7 +9,8 @@ use std::{
 use tokio::sync::Semaphore;
 
 use super::{
-    AnyTool, Concurrency, PreparedCall, Tool, ToolCall, ToolError, ToolFault, ToolPolicy, ToolSpec,
+    AnyTool, Concurrency, ExactSchema, PreparedCall, Tool, ToolCall, ToolError, ToolFault, ToolPolicy,
+    ToolSpec,
     schema::{self, Checker},
 };
 
@@ -457,9 +458,10 @@ impl ToolRegistryBuilder {
                     continue;
                 }
             };
-            let (parameters, strict) = match schema::for_model(&parameters) {
-                Some(strict) => (strict, true),
-                None => (parameters, false),
+            let (parameters, strict) = match (tool.0.exact_schema(), schema::for_model(&parameters)) {
+                (Some(exact), _) => (parameters, exact == ExactSchema::Strict),
+                (None, Some(strict)) => (strict, true),
+                (None, None) => (parameters, false),
             };
             let spec = ToolSpec {
                 name: name.clone(),

@@ -18,5 +18,7 @@ mod openai;
 #[cfg(feature = "openai")]
 mod server;
 mod text_tool_calls;
+#[cfg(feature = "openai")]
+mod tool_images;
 #[cfg(feature = "tiktoken")]
 mod tokens;

@@ -23,6 +23,8 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Bytes of an answer.
 const RESULT: usize = 4 * 1024 * 1024;
+/// Most images of an answer.
+const IMAGES: usize = 16;
 /// Maximum number of attempts to get a valid answer to a question.
 const ATTEMPTS: usize = 3;
 
@@ -90,7 +92,7 @@ async fn call(
             ConversationEvent::Failed(error) => return Err(ToolError::failed(error.message)),
             ConversationEvent::Done => {
                 let state = session.state_json().await.map_err(failed)?;
-                return Ok(ToolOutput::Json(json!({"response": agent.response(&state)})));
+                return Ok(with_images(json!({"response": agent.response(&state)}), &state));
             }
             ConversationEvent::Text(_)
             | ConversationEvent::Reasoning(_)
@@ -99,6 +101,24 @@ async fn call(
         }
     }
     Err(ToolError::failed("the agent ended without an answer"))
+}
+
+/// Returns the answer with the images of the tools that the agent called.
+fn with_images(answer: Value, state: &Value) -> ToolOutput {
+    let messages = state["messages"].as_array().into_iter().flatten();
+    let results = messages.filter(|message| message["role"] == "tool");
+    let parts = results.filter_map(|message| message["content"].as_array()).flatten();
+    let images = parts.filter_map(|part| {
+        let (kind, data) = part["url"].as_str()?.strip_prefix("data:")?.split_once(";base64,")?;
+        Some(json!({"type": "image", "mimeType": kind, "data": data}))
+    });
+    let images: Vec<Value> = images.take(IMAGES).collect();
+    if images.is_empty() {
+        return ToolOutput::Json(answer);
+    }
+    let text = answer.to_string();
+    let blocks = std::iter::once(json!({"type": "text", "text": text})).chain(images).collect();
+    ToolOutput::Blocks { text, blocks }
 }
 
 /// Asks the person at the client, and answers the agent.
@@ -130,4 +150,28 @@ fn progress(todo: &Todo) -> String {
 fn failed(error: SessionError) -> ToolError {
     tracing::warn!(%error, "an agent could not be run for an MCP client");
     ToolError::failed("the agent could not be run").with_cause(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_of_the_tools_of_an_agent_are_in_its_answer() {
+        let image = json!({"type": "image", "url": "data:image/png;base64,iVBORw0KGgo="});
+        let remote = json!({"type": "image", "url": "https://example.com/a.png"});
+        let state = json!({"messages": [
+            {"role": "user", "content": [image]},
+            {"role": "tool", "content": [{"type": "text", "text": "a dot"}, image, remote]},
+            {"role": "assistant", "content": "done"},
+        ]});
+        let answer = json!({"response": "done"});
+        let ToolOutput::Blocks { text, blocks } = with_images(answer.clone(), &state) else {
+            panic!("blocks")
+        };
+        assert_eq!(text, answer.to_string());
+        let image = json!({"type": "image", "mimeType": "image/png", "data": "iVBORw0KGgo="});
+        assert_eq!(blocks, [json!({"type": "text", "text": text}), image]);
+        assert_eq!(with_images(answer.clone(), &json!({})), ToolOutput::Json(answer));
+    }
 }

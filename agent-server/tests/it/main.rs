@@ -18,6 +18,7 @@ mod model;
 mod operations;
 mod openai;
 mod openai_agents;
+mod openai_tools;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod page;

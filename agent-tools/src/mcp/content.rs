@@ -4,22 +4,22 @@ use agent_core::tool::{ToolError, ToolOutput};
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 use serde_json::Value;
 
+/// Formats of images that models read; see [`ToolOutput::images`].
+const SHOWN: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+
 /// Converts a result: structured content as JSON, text as text, other content as one line that describes it, with the
 /// content beside it. At most `limit` bytes are kept.
 pub(super) fn read(result: CallToolResult, limit: usize) -> Result<ToolOutput, ToolError> {
     let failed = result.is_error == Some(true);
     let only_text = result.content.iter().all(|block| matches!(block, ContentBlock::Text(_)));
-    let text = text_of(&result.content, limit);
+    let blocks = if only_text { None } else { blocks_within(&result.content, limit) };
+    let text = text_of(&result.content, limit, blocks.is_some());
     if failed {
         let text = if text.trim().is_empty() { "the tool failed without an error message" } else { &text };
         return Err(ToolError::failed(text));
     }
     let Some(structured) = result.structured_content else {
-        return Ok(if only_text {
-            ToolOutput::text(text)
-        } else {
-            with_blocks(text, &result.content, limit)
-        });
+        return Ok(with_blocks(text, blocks));
     };
     let json = structured.to_string();
     if json.len() > limit {
@@ -32,17 +32,21 @@ pub(super) fn read(result: CallToolResult, limit: usize) -> Result<ToolOutput, T
         return Ok(ToolOutput::Json(structured));
     }
     let text = cut(&format!("{text}\n\n{json}"), limit);
-    Ok(if only_text { ToolOutput::text(text) } else { with_blocks(text, &result.content, limit) })
+    Ok(with_blocks(text, blocks))
 }
 
-/// Keeps the content itself, if it is within the limit.
-fn with_blocks(text: String, content: &[ContentBlock], limit: usize) -> ToolOutput {
-    let blocks = content.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>().unwrap_or_default();
-    let bytes: usize = blocks.iter().map(|block| block.to_string().len()).sum();
-    match bytes > limit {
-        true => ToolOutput::text(text),
-        false => ToolOutput::Blocks { text, blocks },
+fn with_blocks(text: String, blocks: Option<Vec<Value>>) -> ToolOutput {
+    match blocks {
+        Some(blocks) => ToolOutput::Blocks { text, blocks },
+        None => ToolOutput::text(text),
     }
+}
+
+/// Returns the content itself, if it is within the limit.
+fn blocks_within(content: &[ContentBlock], limit: usize) -> Option<Vec<Value>> {
+    let blocks = content.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>().ok()?;
+    let bytes: usize = blocks.iter().map(|block| block.to_string().len()).sum();
+    (bytes <= limit).then_some(blocks)
 }
 
 /// Returns content blocks for another client. Invalid ones are left out.
@@ -50,7 +54,8 @@ pub(super) fn blocks(values: Vec<Value>) -> Vec<ContentBlock> {
     values.into_iter().filter_map(|value| serde_json::from_value(value).ok()).collect()
 }
 
-fn text_of(blocks: &[ContentBlock], limit: usize) -> String {
+/// Describes content as text. `kept` is whether the content itself is kept, so that images can be shown.
+fn text_of(blocks: &[ContentBlock], limit: usize, kept: bool) -> String {
     let mut text = String::new();
     for block in blocks {
         if text.len() > limit {
@@ -61,8 +66,12 @@ fn text_of(blocks: &[ContentBlock], limit: usize) -> String {
         }
         match block {
             ContentBlock::Text(block) => text.push_str(&block.text),
-            ContentBlock::Image(image) => text.push_str(&binary("image", &image.mime_type, image.data.len())),
-            ContentBlock::Audio(audio) => text.push_str(&binary("audio", &audio.mime_type, audio.data.len())),
+            ContentBlock::Image(image) => {
+                text.push_str(&binary("image", &image.mime_type, image.data.len(), kept))
+            }
+            ContentBlock::Audio(audio) => {
+                text.push_str(&binary("audio", &audio.mime_type, audio.data.len(), kept))
+            }
             ContentBlock::ResourceLink(link) => {
                 let kind = link.mime_type.as_deref().unwrap_or("unknown type");
                 text.push_str(&format!("[resource `{}`, {kind}: {}]", link.name, link.uri));
@@ -77,7 +86,7 @@ fn text_of(blocks: &[ContentBlock], limit: usize) -> String {
                 }
                 ResourceContents::BlobResourceContents { uri, mime_type, blob, .. } => {
                     let kind = mime_type.as_deref().unwrap_or("unknown type");
-                    text.push_str(&format!("[resource {uri}] {}", binary("data", kind, blob.len())));
+                    text.push_str(&format!("[resource {uri}] {}", binary("data", kind, blob.len(), kept)));
                 }
                 _ => text.push_str("[a resource of an unknown kind]"),
             },
@@ -87,9 +96,13 @@ fn text_of(blocks: &[ContentBlock], limit: usize) -> String {
     cut(&text, limit)
 }
 
-/// Describes binary content, which the model cannot read. `base64` is the encoded length.
-fn binary(what: &str, kind: &str, base64: usize) -> String {
-    format!("[{what}, {kind}, about {} bytes, not shown]", base64 / 4 * 3)
+/// Describes binary content. `base64` is the encoded length. A model is shown images only, and only if they are kept.
+fn binary(what: &str, kind: &str, base64: usize, kept: bool) -> String {
+    let bytes = base64 / 4 * 3;
+    match kept && SHOWN.contains(&kind) {
+        true => format!("[{what}, {kind}, about {bytes} bytes]"),
+        false => format!("[{what}, {kind}, about {bytes} bytes, not shown]"),
+    }
 }
 
 fn cut(text: &str, limit: usize) -> String {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use agent_core::{
-    model::ToolCall,
+    model::{Part, ToolCall},
     tool::{Approval, Effect, ToolContext, ToolError, ToolFault, ToolOutput, ToolPolicy, ToolRegistry},
 };
 use agent_tools::mcp::{McpError, Server};
@@ -320,6 +320,28 @@ async fn schemas_of_results_and_content_that_is_no_text_pass_through_a_client_an
     let ToolOutput::Blocks { text, blocks: got } = call(&tools, "s_s_draw", json!({})).await.unwrap() else {
         panic!("blocks")
     };
-    assert!(text.contains("image/png") && text.contains("inner"), "what the model reads: {text}");
+    assert_eq!(
+        text, "a dot\n[image, image/png, about 9 bytes]\n[resource file:///a]\ninner",
+        "what the model reads"
+    );
     assert_eq!(got, blocks);
+    let image = Part::image_url("data:image/png;base64,iVBORw0KGgo=");
+    assert_eq!(ToolOutput::Blocks { text, blocks: got }.images(), [image], "what it is shown");
+}
+
+#[tokio::test]
+async fn structured_content_stays_beside_images() {
+    let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
+    let draw = tool("draw", ToolPolicy::read_only(), async |_, _| {
+        let image = json!({ "type": "image", "data": "iVBORw0KGgo=", "mimeType": "image/png" });
+        let text = json!({ "type": "text", "text": r#"{"n":3}"# });
+        Ok(ToolOutput::Blocks { text: r#"{"n":3}"#.into(), blocks: vec![text, image] })
+    });
+    let server = Server::new("demo", "1", registry([draw.with_output_schema(schema)]));
+    let line = Line::default();
+    let tools = line.client(server).connect().await.unwrap().registry().await.unwrap();
+    let drawn = call(&tools, "s_draw", json!({})).await.unwrap();
+    // The client adds the JSON of the structured content.
+    assert!(drawn.to_text().ends_with("\n\n{\"n\":3}"), "{drawn:?}");
+    assert_eq!(drawn.images().len(), 1);
 }

@@ -131,7 +131,7 @@ async fn every_kind_of_content_is_something_a_model_can_read() {
         { "type": "resource", "resource": { "uri": "file:///b", "text": "둘" } },
         { "type": "resource", "resource": { "uri": "file:///c", "blob": "AAAA" } },
     ] }));
-    let wanted = "하나\n[image, image/png, about 3 bytes, not shown]\n[audio, audio/wav, about 6 bytes, not shown]\n\
+    let wanted = "하나\n[image, image/png, about 3 bytes]\n[audio, audio/wav, about 6 bytes, not shown]\n\
         [resource `a`, unknown type: file:///a]\n[resource file:///b]\n둘\n\
         [resource file:///c] [data, unknown type, about 3 bytes, not shown]";
     assert_eq!(all.await.unwrap(), wanted);

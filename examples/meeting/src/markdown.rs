@@ -95,7 +95,7 @@ fn yaml(text: &str) -> String {
 /// Returns the line of a turn in the transcript.
 #[must_use]
 pub fn turn_line(state: &MeetingState, turn: &Turn) -> String {
-    let name = line(state.name(turn.speaker.as_deref()));
+    let name = line(&state.name(turn.speaker.as_deref()));
     format!("- [{}] **{name}**: {}\n", clock(turn.start_ms), line(&turn.text))
 }
 
@@ -103,7 +103,7 @@ fn decision_line(state: &MeetingState, decision: &Decision) -> String {
     let words = words(state);
     match &decision.owner {
         Some(owner) => {
-            format!("- {} ({}: {})\n", line(&decision.text), words.owner, line(state.name(Some(owner))))
+            format!("- {} ({}: {})\n", line(&decision.text), words.owner, line(&state.name(Some(owner))))
         }
         None => format!("- {} ({})\n", line(&decision.text), words.no_owner),
     }
@@ -112,7 +112,7 @@ fn decision_line(state: &MeetingState, decision: &Decision) -> String {
 fn action_line(state: &MeetingState, action: &ActionItem) -> String {
     let words = words(state);
     let owner = match &action.owner {
-        Some(owner) => format!("{}: {}", words.owner, line(state.name(Some(owner)))),
+        Some(owner) => format!("{}: {}", words.owner, line(&state.name(Some(owner)))),
         None => words.no_owner.to_owned(),
     };
     let due = action.due.as_ref().map(|due| format!(", {}: {}", words.due, line(due))).unwrap_or_default();

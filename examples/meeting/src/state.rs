@@ -2,7 +2,7 @@
 //!
 //! Pure: no await, clock, lock or I/O.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use crate::{
     limits,
@@ -195,13 +195,10 @@ impl MeetingState {
         self.setup.participants.iter().find(|participant| participant.id == id)
     }
 
-    /// Returns the name to show for a speaker.
+    /// Returns the name to show for a speaker: that of the participant, or `화자 1` for the voice `speaker-1`.
     #[must_use]
-    pub fn name<'a>(&'a self, speaker: Option<&'a str>) -> &'a str {
-        match speaker {
-            None => "?",
-            Some(id) => self.participant(id).map_or(id, |participant| &participant.name),
-        }
+    pub fn name<'a>(&'a self, speaker: Option<&'a str>) -> Cow<'a, str> {
+        shown_name(&self.setup.participants, speaker, self.is_korean())
     }
 
     /// Returns the end of the latest turn.
@@ -224,6 +221,22 @@ impl MeetingState {
     }
 }
 
+/// Returns the name to show for a speaker, in the language of the meeting.
+pub(crate) fn shown_name<'a>(
+    participants: &'a [Participant],
+    speaker: Option<&'a str>,
+    is_korean: bool,
+) -> Cow<'a, str> {
+    let Some(id) = speaker else { return Cow::Borrowed("?") };
+    if let Some(person) = participants.iter().find(|person| person.id == id) {
+        return Cow::Borrowed(&person.name);
+    }
+    let number = id.strip_prefix("speaker-").filter(|rest| rest.parse::<usize>().is_ok());
+    number.map_or(Cow::Borrowed(id), |number| {
+        Cow::Owned(format!("{} {number}", if is_korean { "화자" } else { "Speaker" }))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,5 +254,18 @@ mod tests {
         assert!(!state.may_intervene(InterventionKind::OffTopic, 60_999));
         assert!(state.may_intervene(InterventionKind::Dominance, 1_001));
         assert!(state.may_intervene(InterventionKind::OffTopic, 61_000));
+    }
+
+    #[test]
+    fn a_voice_without_a_name_is_shown_in_the_language_of_the_meeting() {
+        let mut state = MeetingState::default();
+        state.setup.participants = vec![Participant { id: "speaker-7".into(), name: "Ann".into() }];
+        for (language, first) in [("ko", "화자 1"), ("en", "Speaker 1")] {
+            state.setup.language = language.into();
+            assert_eq!(state.name(Some("speaker-1")), first);
+            assert_eq!(state.name(Some("speaker-7")), "Ann");
+            assert_eq!(state.name(Some("speaker-x")), "speaker-x");
+            assert_eq!(state.name(None), "?");
+        }
     }
 }

@@ -11,6 +11,7 @@ use super::stream::{bounded, count, text};
 use super::{Dialect, Settings};
 use crate::model::http::error_response;
 use crate::model::message::new_id;
+use crate::model::tool_images::ToolImages;
 use crate::model::{
     Content, Delta, FinishReason, Message, ModelError, ModelErrorKind, ModelRequest, Part, ResponseFormat,
     Role, ToolChoice, Usage,
@@ -120,9 +121,16 @@ impl Serialize for Conversation<'_, '_> {
         }
         // Reasoning is required within its turn, and unnecessary after it.
         let turn = request.messages.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
+        let mut images = ToolImages::default();
         for (at, message) in request.messages.iter().enumerate() {
+            if let Some(images) = images.before(message) {
+                seq.serialize_element(&WireMessage { message: &images, thoughts: false })?;
+            }
             let thoughts = settings.dialect == Dialect::Compatible && at > turn;
             seq.serialize_element(&WireMessage { message, thoughts })?;
+        }
+        if let Some(images) = images.end() {
+            seq.serialize_element(&WireMessage { message: &images, thoughts: false })?;
         }
         seq.end()
     }

@@ -9,20 +9,25 @@ mod embeddings;
 mod stream;
 mod responses;
 
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_openai::Client;
 use async_openai::config::OpenAIConfig;
-use parking_lot::Mutex;
+use async_openai::error::OpenAIError;
+use futures::Stream;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 pub use self::embeddings::{OpenAiEmbeddings, OpenAiEmbeddingsBuilder};
 use self::service::Call;
 use self::stream::Reader;
+use super::http::sse_guard::SharedStreamStatus;
 use super::http::{HttpOptions, Transport, client_builder};
 use super::{
     ChatModel, ModelCapabilities, ModelError, ModelErrorKind, ModelRequest, ModelStream, TimeoutPhase,
+    tool_images,
 };
 use crate::secret::Secret;
 
@@ -49,6 +54,9 @@ pub enum Dialect {
     Compatible,
 }
 
+/// Events of an answer.
+type Events = Pin<Box<dyn Stream<Item = Result<Value, OpenAIError>> + Send>>;
+
 /// Settings of the model, as opposed to those of a request.
 #[derive(Clone, Debug)]
 struct Settings {
@@ -62,7 +70,8 @@ struct Settings {
 
 /// A model at an endpoint with one of OpenAI's protocols.
 ///
-/// Makes one attempt per call; wrap it in a retry for more.
+/// Makes one attempt per call; wrap it in a retry for more. Images of tool results are sent as images; if the endpoint rejects
+/// a request with them, the request is sent once more with a text that says that they are left out, and so is each later one.
 ///
 /// # Examples
 ///
@@ -86,6 +95,8 @@ pub struct OpenAi {
     key: Option<Secret>,
     first_token: Duration,
     idle: Duration,
+    /// The endpoint has rejected images of tool results.
+    refuses_images: AtomicBool,
 }
 
 /// Builder of an [`OpenAi`] model.
@@ -224,6 +235,33 @@ impl OpenAi {
         error.with_model(request.model.as_deref().unwrap_or(&self.settings.name))
     }
 
+    /// Sends the request. Returns its events when the endpoint has accepted it.
+    async fn send(
+        &self,
+        request: &ModelRequest,
+        headers: &HeaderMap,
+        status: &SharedStreamStatus,
+    ) -> Result<Events, ModelError> {
+        let call = Call {
+            transport: self.transport.clone(),
+            headers: headers.clone(),
+            status: SharedStreamStatus::clone(status),
+        };
+        // Cheap, because the content is shared. One client per call, so that the state of the call travels with it.
+        let client = Client::build(self.client.clone(), self.config.clone()).with_http_service(call);
+        let sent = match self.protocol {
+            Protocol::Chat => {
+                let body = chat::Body { request, settings: &self.settings };
+                client.chat().create_stream_byot::<_, Value>(body).await
+            }
+            Protocol::Responses => {
+                let body = responses::Body { request, settings: &self.settings };
+                client.responses().create_stream_byot::<_, Value>(body).await
+            }
+        };
+        sent.map_err(service::fault)
+    }
+
     fn headers(&self, request: &ModelRequest) -> Result<HeaderMap, ModelError> {
         let mut headers = self.headers.clone();
         for (name, value) in &request.headers {
@@ -249,29 +287,29 @@ impl ChatModel for OpenAi {
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream, ModelError> {
         let started = tokio::time::Instant::now();
-        let status = std::sync::Arc::new(Mutex::default());
-        let call = Call {
-            transport: self.transport.clone(),
-            headers: self.headers(&request).map_err(|error| self.named(error, &request))?,
-            status: std::sync::Arc::clone(&status),
+        let first = match self.refuses_images.load(Ordering::Relaxed) {
+            true => tool_images::without(&request),
+            false => None,
         };
-        // Cheap, because the content is shared. One client per call, so that the state of the call travels with it.
-        let client = Client::build(self.client.clone(), self.config.clone()).with_http_service(call);
+        let request = first.unwrap_or(request);
+        let status = SharedStreamStatus::default();
+        let headers = self.headers(&request).map_err(|error| self.named(error, &request))?;
         let sent = async {
-            match self.protocol {
-                Protocol::Chat => {
-                    let body = chat::Body { request: &request, settings: &self.settings };
-                    client.chat().create_stream_byot::<_, Value>(body).await
-                }
-                Protocol::Responses => {
-                    let body = responses::Body { request: &request, settings: &self.settings };
-                    client.responses().create_stream_byot::<_, Value>(body).await
-                }
+            let error = match self.send(&request, &headers, &status).await {
+                Ok(events) => return Ok(events),
+                Err(error) => error,
+            };
+            if error.kind() != ModelErrorKind::BadRequest {
+                return Err(error);
             }
+            let Some(plain) = tool_images::without(&request) else { return Err(error) };
+            let events = self.send(&plain, &headers, &status).await.map_err(|_| error)?;
+            self.refuses_images.store(true, Ordering::Relaxed);
+            Ok(events)
         };
         let events = match tokio::time::timeout(self.first_token, sent).await {
             Ok(Ok(events)) => events,
-            Ok(Err(error)) => return Err(self.named(service::fault(error), &request)),
+            Ok(Err(error)) => return Err(self.named(error, &request)),
             Err(_) => {
                 let late = ModelError::new(ModelErrorKind::TimedOut { waited: TimeoutPhase::FirstToken });
                 return Err(self.named(late, &request));
@@ -620,6 +658,7 @@ impl OpenAiBuilder {
             key: self.key,
             first_token: self.first_token,
             idle: self.idle,
+            refuses_images: AtomicBool::new(false),
         })
     }
 }

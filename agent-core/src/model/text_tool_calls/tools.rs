@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{TextCalls, TextPiece};
 use crate::model::message::new_id;
+use crate::model::tool_images::stated;
 use crate::model::{
     ChatModel, Delta, FinishReason, Message, Messages, Model, ModelCapabilities, ModelError, ModelRequest,
     ModelStream, Role,
@@ -194,7 +195,8 @@ fn as_text(message: &Arc<Message>) -> Arc<Message> {
     match message.role {
         Role::Tool => {
             let name = message.name.as_deref().unwrap_or("tool");
-            let text = format!("<tool_response>\n{}: {}\n</tool_response>", name, message.text());
+            let result = stated(message).unwrap_or_else(|| message.text().into_owned());
+            let text = format!("<tool_response>\n{name}: {result}\n</tool_response>");
             Arc::new(Message::user(text).with_id(message.id.as_str()))
         }
         Role::Assistant if !message.tool_calls.is_empty() => {

@@ -3,7 +3,7 @@
 use agent_core::{
     Question,
     model::{Delta, ToolCall, ToolSpec},
-    tool::{DynamicTool, ToolOutput, ToolPolicy, ToolRegistry},
+    tool::{DynamicTool, ExactSchema, ToolOutput, ToolPolicy, ToolRegistry},
 };
 
 use crate::{
@@ -30,7 +30,10 @@ impl CallerTools {
             };
             let tool =
                 DynamicTool::new(spec.name.clone(), spec.description.clone(), spec.parameters.clone(), call);
-            tools = tools.tool(tool.with_policy(ToolPolicy::read_only()));
+            // The model gets the schema of the caller, who may check the arguments against it.
+            let exact = if spec.strict { ExactSchema::Strict } else { ExactSchema::Loose };
+            let tool = tool.with_exact_schema(exact).with_policy(ToolPolicy::read_only());
+            tools = tools.tool(tool);
         }
         tools.build().map(Self).map_err(|error| {
             ApiError::new(Rejection::InvalidRequest, format!("`tools` cannot be used: {error}")).at("tools")

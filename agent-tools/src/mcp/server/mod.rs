@@ -392,7 +392,14 @@ impl ServerHandler for McpHandler {
                 CallToolResult::structured(value)
             }
             Ok(ToolOutput::Blocks { blocks, .. }) if reply.cut.is_none() => {
-                CallToolResult::success(content::blocks(blocks))
+                let mut result = CallToolResult::success(content::blocks(blocks));
+                // A tool with a schema of its result has to return structured content.
+                let tool = self.0.registry.tool(prepared.name());
+                if tool.is_some_and(|tool| tool.output_schema().is_some()) {
+                    let json = serde_json::from_str(&reply.text).ok();
+                    result.structured_content = json.filter(Value::is_object);
+                }
+                result
             }
             Ok(_) => CallToolResult::success(vec![ContentBlock::text(reply.text)]),
         }

@@ -1,6 +1,6 @@
 //! Minutes: a summary at the end of a meeting, by a model with checked figures, or by rules.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 
 use agent_core::{Context, END, Graph, Result, START, State, graph::BuildError, model::ModelRequest};
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,7 @@ async fn collect(state: &Minutes, cx: &Context) -> Result<MinutesUpdate> {
     }
     let todo = todos.get("collect")?;
     todo.start();
-    let mut spoken: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
+    let mut spoken: BTreeMap<Cow<'_, str>, (usize, u64)> = BTreeMap::new();
     for turn in &state.turns {
         let of = spoken.entry(meeting.name(turn.speaker.as_deref())).or_default();
         *of = (of.0 + 1, of.1 + turn.end_ms.saturating_sub(turn.start_ms));

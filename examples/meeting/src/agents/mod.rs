@@ -8,7 +8,7 @@ pub mod moderator;
 pub mod rules;
 pub mod triage;
 
-use std::hash::Hasher;
+use std::{borrow::Cow, hash::Hasher};
 
 use agent_core::{
     BusyPolicy, Graph, Input, RunOptions, RunOutcome, Runtime, State,
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     record::{Participant, Turn},
-    state::MeetingState,
+    state::{MeetingState, shown_name},
     store::MeetingId,
 };
 
@@ -132,9 +132,8 @@ impl Meeting {
         if self.is_korean() { korean } else { english }
     }
 
-    pub(crate) fn name<'a>(&'a self, speaker: Option<&'a str>) -> &'a str {
-        let Some(id) = speaker else { return "?" };
-        self.participants.iter().find(|person| person.id == id).map_or(id, |person| &person.name)
+    pub(crate) fn name<'a>(&'a self, speaker: Option<&'a str>) -> Cow<'a, str> {
+        shown_name(&self.participants, speaker, self.is_korean())
     }
 
     /// Returns turns as lines for a model.

@@ -26,24 +26,24 @@ pub(super) struct Findings {
     pub(super) questions: Vec<OpenQuestion>,
 }
 
-/// Runs triage on turns. A failed run finds nothing; it is logged and in the dashboard.
+/// Runs triage on turns. Returns `None` if the run failed, which is logged and in the dashboard.
 pub(super) async fn triage(
     meetings: &Meetings,
     id: &MeetingId,
     meeting: Meeting,
     turns: Vec<Turn>,
-) -> Findings {
+) -> Option<Findings> {
     let session = agents::session_id(id, "triage");
     let input = Triage::begin(meeting, turns);
     match agents::run(&meetings.0.runtime, &meetings.0.agents.triage, &session, input).await {
-        Ok(state) => Findings {
+        Ok(state) => Some(Findings {
             decisions: state.decisions.clone(),
             action_items: state.action_items.clone(),
             questions: state.questions.clone(),
-        },
+        }),
         Err(error) => {
             tracing::warn!(meeting = %id, error = &error as &dyn std::error::Error, "triage failed");
-            Findings::default()
+            None
         }
     }
 }

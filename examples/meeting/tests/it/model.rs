@@ -1,6 +1,9 @@
 //! Agents with a model: what it names must exist, and rules replace it when it fails or invents.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use agent_core::{
     clock::ManualClock,
@@ -102,4 +105,38 @@ async fn rules_replace_a_model_that_fails_or_invents_a_number() {
     assert_eq!(minutes["decisions"][0]["text"], "출시일은 12월 3일로 하기로 했습니다.");
     let markdown = minutes["markdown"].as_str().unwrap();
     assert!(!markdown.contains("9,000") && markdown.contains("발언 1건, 결정 1건"), "{markdown}");
+}
+
+#[tokio::test]
+async fn a_failed_triage_leaves_its_turns_to_the_next_one() {
+    static TRIED: AtomicUsize = AtomicUsize::new(0);
+    let (running, _endpoint, mut client, mut connection) = started(|prompt| match prompt {
+        // A panic fails the run; an error of the model would not.
+        prompt if prompt.starts_with("You triage") && TRIED.fetch_add(1, Relaxed) < 2 => panic!("no triage"),
+        _ => Turn::error(ModelError::new(ModelErrorKind::Auth)),
+    })
+    .await;
+    connection.speech("a", 0, 100).await;
+    connection.transcript("a", &["제가 금요일까지 견적서를 보내겠습니다."]).await;
+    client.next("transcript").await;
+    let todo = client.next("todo_update").await;
+    assert_eq!(todo["message"], "민수: 제가 금요일까지 견적서를 보내겠습니다. (금요일까지)");
+    assert_eq!(TRIED.load(Relaxed), 3);
+    let meeting = running.get("/api/v1/meetings/m1").await;
+    assert_eq!(meeting["action_items"].as_array().unwrap().len(), 1, "{meeting}");
+}
+
+#[tokio::test]
+async fn the_minutes_do_not_wait_for_a_triage_that_always_fails() {
+    let (_running, _endpoint, mut client, mut connection) = started(|prompt| match prompt {
+        prompt if prompt.starts_with("You triage") => panic!("no triage"),
+        _ => Turn::error(ModelError::new(ModelErrorKind::Auth)),
+    })
+    .await;
+    connection.speech("a", 0, 100).await;
+    connection.transcript("a", &["제가 금요일까지 견적서를 보내겠습니다."]).await;
+    client.next("transcript").await;
+    let minutes = end(&mut client, &mut connection).await;
+    assert_eq!(minutes["action_items"], json!([]));
+    assert!(minutes["markdown"].as_str().unwrap().contains("발언 1건"), "{minutes}");
 }

@@ -71,6 +71,11 @@ async fn the_demonstration_needs_no_network_and_knows_two_voices() {
     let owners: Vec<_> =
         minutes["action_items"].as_array().unwrap().iter().map(|item| item["owner"].clone()).collect();
     assert_eq!(owners, ["minsu", "speaker-2"], "the name of the voice counts for what was found before");
+    // Ids stay; what people read is in the language of the meeting.
+    let markdown = minutes["markdown"].as_str().unwrap();
+    assert!(markdown.contains("담당: 화자 2") && markdown.contains("- 화자 2: 발언"), "{markdown}");
+    let file = running.file("demo-1.md");
+    assert!(file.contains("**화자 2**: ") && !file.contains("speaker-2"), "{file}");
 }
 
 /// An endpoint that answers requests one after the other with these statuses and texts.

@@ -410,7 +410,7 @@ pub(super) fn review_language(message: &mut Message) -> ReviewLanguages {
     ];
     let mut found: Vec<_> = message.places(korean).into_iter().map(|span| (span, Language::Korean)).collect();
     found.extend(message.places(english).into_iter().map(|span| (span, Language::English)));
-    // "List the reviews in Korean", "how many reviews in Korean": an answer that has no language of its own.
+    // "List the reviews in Korean", "how many reviews in Korean": what is asked for is in one language.
     let plain = [
         "how many",
         "number of",

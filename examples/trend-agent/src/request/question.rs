@@ -433,8 +433,8 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
 fn asks_whether(message: &mut Message) -> bool {
     let lower = message.lower().trim().to_owned();
     let auxiliary = [
-        "any", "anything", "anyone", "anybody", "is", "are", "does", "do", "did", "was", "were", "has",
-        "have", "can", "will", "would", "isn't", "aren't", "doesn't",
+        "any", "anything", "anyone", "is", "are", "does", "do", "did", "was", "were", "has", "have", "can",
+        "will", "would", "isn't", "aren't", "doesn't",
     ];
     let first = |part: &str| {
         let part = part.trim_start();

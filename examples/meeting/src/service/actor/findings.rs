@@ -1,6 +1,9 @@
 //! Agents: their runs, and what they found.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{Actor, BATCH, Command};
 use crate::{
@@ -15,18 +18,30 @@ use crate::{
     wire::ServerMessage,
 };
 
+/// Pause after the first failed analysis. It doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Longest pause between two analyses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Failed analyses after which the minutes of a meeting that ends are written without one.
+const ANALYSES_BEFORE_MINUTES: u32 = 3;
+
 impl Actor {
     /// Lets the agents look at what is new, or ends the meeting if nothing is.
     pub(super) fn analyse(&mut self) {
         if self.busy || self.state.phase == Phase::New {
             return;
         }
+        // The minutes of a meeting that ends don't wait for an analysis that cannot be made.
+        let gives_up = self.failed_analyses >= ANALYSES_BEFORE_MINUTES && self.ending;
         let new = self.state.turns.get(self.state.analysed..).unwrap_or_default();
         let again: Vec<String> = self.state.again.iter().take(BATCH).cloned().collect();
-        if new.is_empty() && again.is_empty() {
+        if (new.is_empty() && again.is_empty()) || gives_up {
             if self.ending && self.transcriber.is_none() {
                 self.write_minutes();
             }
+            return;
+        }
+        if self.analyse_after.is_some_and(|after| Instant::now() < after) {
             return;
         }
         self.busy = true;
@@ -43,7 +58,10 @@ impl Actor {
         self.meetings.0.tasks.spawn(async move {
             // Each time, because they may be edited while the meeting takes place.
             let principles = analysis::principles(&meetings, &state.setup.principles).await;
-            let findings = analysis::triage(&meetings, &id, meeting, turns).await;
+            let Some(findings) = analysis::triage(&meetings, &id, meeting, turns).await else {
+                let _ended = commands.send(Command::AnalysisFailed).await;
+                return;
+            };
             // The moderator sees what triage found.
             state.decisions.extend(findings.decisions.iter().cloned());
             state.action_items.extend(findings.action_items.iter().cloned());
@@ -64,6 +82,7 @@ impl Actor {
         proposals: Vec<Intervention>,
     ) {
         self.busy = false;
+        (self.failed_analyses, self.analyse_after) = (0, None);
         let is_stale = seen.iter().any(|turn| {
             let present = self.state.turn(&turn.item_id);
             present.is_some_and(|present| (&present.text, &present.speaker) != (&turn.text, &turn.speaker))
@@ -107,6 +126,14 @@ impl Actor {
         }
         self.renew_minutes().await;
         self.analyse();
+    }
+
+    /// The turns stay new. They are analysed again after a pause that grows with each failure.
+    pub(super) fn analysis_failed(&mut self) {
+        self.busy = false;
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.failed_analyses.min(6)).min(LONGEST_PAUSE);
+        self.failed_analyses = self.failed_analyses.saturating_add(1);
+        self.analyse_after = Instant::now().checked_add(pause);
     }
 
     pub(super) fn write_minutes(&mut self) {

@@ -84,6 +84,8 @@ pub(in crate::service) enum Command {
         findings: Findings,
         proposals: Vec<Intervention>,
     },
+    /// Triage failed; its turns are not analysed.
+    AnalysisFailed,
     /// The summary of the minutes.
     Minuted {
         summary: Option<String>,
@@ -126,6 +128,10 @@ pub(in crate::service) struct Actor {
     speakers: Option<Speakers>,
     /// The agents work.
     busy: bool,
+    /// Failed analyses since the last one that succeeded.
+    failed_analyses: u32,
+    /// Earliest time of the next analysis.
+    analyse_after: Option<Instant>,
     /// The meeting ends: transcripts, then the analysis, then the minutes are awaited.
     ending: bool,
     /// When a client was last connected, or a command arrived.
@@ -160,6 +166,8 @@ impl Actor {
             partials: HashMap::new(),
             speakers: Some(speakers),
             busy: false,
+            failed_analyses: 0,
+            analyse_after: None,
             ending,
             active: Instant::now(),
         }
@@ -263,6 +271,7 @@ impl Actor {
             Command::Analysed { seen, turns, again, findings, proposals } => {
                 self.analysed(&seen, turns, again, findings, proposals).await;
             }
+            Command::AnalysisFailed => self.analysis_failed(),
             Command::Minuted { summary } => self.minuted(summary).await,
             Command::Broadcast(message) => self.send(&message),
         }

@@ -181,7 +181,7 @@ fn count(findings: &Findings, say: Say) -> String {
     out
 }
 
-/// A number that leaves out a condition says so beside it.
+/// Names the words that a number does not take into account.
 fn without_ignored(findings: &Findings, out: &mut String, say: Say) {
     let ignored = &findings.request.ignored;
     if !ignored.is_empty() {
