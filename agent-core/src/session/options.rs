@@ -106,6 +106,11 @@ pub(super) fn name_of(request: &str) -> &str {
     request.rsplit_once(CONTENT).map_or(request, |(name, _)| name)
 }
 
+/// Returns whether a stored request has this name, with or without a hash of its content.
+pub(super) fn is_request(stored: &str, name: &str) -> bool {
+    name_of(stored) == name
+}
+
 impl RunOptions {
     /// Sets the policy for a busy session.
     ///

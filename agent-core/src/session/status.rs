@@ -1,6 +1,6 @@
 //! Status and state of a session.
 
-use super::{Reopening, Session, SessionError, cell, phase::Phase};
+use super::{Reopening, Session, SessionError, cell, options::is_request, phase::Phase};
 use crate::{
     compute::compute,
     ids::{RunId, Seq, SessionId, TaskId},
@@ -66,6 +66,8 @@ pub struct SessionStatus {
     pub last: Seq,
     /// The labels of the session.
     pub labels: Arc<BTreeMap<String, String>>,
+    /// The context of the run as JSON, if it is stored; see [`RunOptions::context`](crate::RunOptions::context).
+    pub context: Option<Value>,
     /// Location of the latest run, as known to this process.
     pub location: RunLocation,
     /// Set while this process tries to open the session again after a failure of the store.
@@ -189,11 +191,48 @@ impl Session {
                 }),
                 last: env.writer.last(),
                 labels: env.writer.labels(),
+                context: env.context.as_ref().and_then(|context| context.json()),
                 location: RunLocation::InMemory,
                 reopening: None,
             });
         }
         self.status_from_journal().await
+    }
+
+    /// Returns the run that the request of this name started or queued ([`RunOptions::request`](super::RunOptions::request)), as
+    /// far as the journal has it and the session remembers it.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NotFound`], and errors of the store; [`SessionError::CannotResume`] without a store.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, RunOptions, Runtime, START, State, journal::InMemoryJournal};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Count { #[state(add)] n: u64 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let graph = Graph::<Count>::builder("count")
+    /// #     .node("add", async |_: &Count, _: &Context| Ok(Count::update().n(1)))
+    /// #     .edge(START, "add").edge("add", END).build()?;
+    /// # let runtime = Runtime::builder().journal(InMemoryJournal::new()).graph(&graph).build();
+    /// # let session = runtime.session("s-1")?;
+    /// session.run(&graph, Count::update()).options(RunOptions::default().request("order-7")).await?;
+    /// assert_eq!(session.run_of_request("order-7").await?.map(|run| run.0), Some(1));
+    /// assert_eq!(session.run_of_request("order-8").await?, None);
+    /// # Ok(()) }
+    /// ```
+    pub async fn run_of_request(&self, name: &str) -> Result<Option<RunId>, SessionError> {
+        let projection = self.peek().await?;
+        let found = projection.requests.iter().rev().find(|(known, _)| is_request(known, name));
+        Ok(found.map(|(_, run)| *run))
     }
 
     /// Waits for a run that ends or pauses, at most [`STATUS_WAIT`]: a subscriber that has seen the end or pause must not
@@ -233,6 +272,7 @@ impl Session {
             failure: projection.failure.map(|failure| (*failure).into()),
             last: projection.last,
             labels: projection.labels,
+            context: projection.context.and_then(|context| context.json()),
             location: RunLocation::Journal,
             reopening: None,
         }

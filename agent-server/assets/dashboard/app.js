@@ -527,7 +527,7 @@ byId('key-close').addEventListener('click', () => {
 });
 byId('key-dialog').addEventListener('cancel', () => (keyDismissed = true));
 byId('theme').addEventListener('click', () => {
-  prefs.setTheme({ auto: 'light', markNodes: 'dark', dark: 'auto' }[prefs.theme()]);
+  prefs.setTheme({ auto: 'light', light: 'dark', dark: 'auto' }[prefs.theme()]);
   writeTheme();
 });
 byId('lang').addEventListener('click', () => {

@@ -152,7 +152,7 @@ function approvalForm(call, answer, attempt) {
     for (const one of decisions) one.setAttribute('aria-expanded', String(one === decisionButton));
     more.replaceChildren(made);
     more.querySelector('textarea, input')?.focus({ preventScroll: true });
-    more.scrollIntoView({ jsonBlock: 'nearest' });
+    more.scrollIntoView({ block: 'nearest' });
   };
   const decisionButton = (key, name, make, kind = '') => {
     const one = button([h('kbd', { 'aria-hidden': 'true' }, key), t(name)], () => show(one, make()), `option ${kind}`);

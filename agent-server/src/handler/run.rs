@@ -266,7 +266,15 @@ async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<Ru
     }
     let permit = context.run_permit(&session).await?;
     let delivery = match request.webhook {
-        Some(webhook) => Some(prepare_delivery(context, &session, webhook.url).await?),
+        Some(webhook) => {
+            // The webhook finds its run by the name of the request.
+            let has_key = key.is_some();
+            let name = key.unwrap_or_else(|| format!("webhook-{:032x}", fastrand::u128(..)));
+            if !has_key {
+                options = options.request(&name);
+            }
+            Some(prepare_delivery(context, &session, &name, webhook.url).await?)
+        }
         None => None,
     };
     let started = match wait_for {
@@ -312,7 +320,7 @@ async fn bind_delivery(
 ) -> Result<(), ApiError> {
     let app = &context.app;
     fail_points::reach("webhook.bind.before");
-    let bound = app.deliveries.bind(&app.runtime, delivery, run, context.run_options()).await;
+    let bound = app.deliveries.bind(&app.runtime, delivery, run).await;
     fail_points::reach("webhook.bind.after");
     bound.map_err(map_session_error(session.id()))
 }
@@ -321,6 +329,7 @@ async fn bind_delivery(
 async fn prepare_delivery(
     context: &RequestContext,
     session: &Session,
+    request: &str,
     url: String,
 ) -> Result<PreparedDelivery, ApiError> {
     let app = &context.app;
@@ -336,7 +345,7 @@ async fn prepare_delivery(
             "`webhook.url` must be a public `http` or `https` address",
         ));
     }
-    let prepared = app.deliveries.prepare(&app.runtime, session, url, context.run_options()).await;
+    let prepared = app.deliveries.prepare(&app.runtime, session, request, url, context.run_options()).await;
     fail_points::reach("webhook.prepare.after");
     prepared.map_err(map_session_error(session.id()))
 }

@@ -170,7 +170,7 @@ fn permit(key: &Key, count: usize) -> SharedPermit {
 fn text(key: &Key) -> String {
     match key {
         Key::Subject(subject) if subject.as_str().len() > SUBJECT_BYTES => {
-            format!("#{}", hex::encode(&Sha256::digest(subject.as_str().as_bytes())))
+            format!("#{}", hex::encode(Sha256::digest(subject.as_str().as_bytes())))
         }
         Key::Subject(subject) => format!("={}", subject.as_str()),
         Key::V4(address) => format!("4{address:08x}"),

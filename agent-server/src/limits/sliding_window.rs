@@ -185,7 +185,7 @@ fn times(value: &Value) -> Vec<i64> {
 fn stored_key(key: &str) -> String {
     match key.len() {
         1..=KEY_BYTES if !key.contains('\0') => format!("={key}"),
-        _ => format!("#{}", hex::encode(&Sha256::digest(key.as_bytes()))),
+        _ => format!("#{}", hex::encode(Sha256::digest(key.as_bytes()))),
     }
 }
 

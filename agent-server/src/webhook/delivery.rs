@@ -30,7 +30,11 @@ const ENDED: &str = "ended";
 pub(crate) struct Delivery {
     pub(crate) url: String,
     pub(crate) session: String,
+    /// The run; 0 while it is not known.
     pub(crate) run: u64,
+    /// Name of the request that starts the run; absent in deliveries of earlier versions, which know the run from the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<String>,
     /// Status of the successful response.
     pub(crate) taken: Option<u16>,
     /// The entry that ended the run; absent if a later run had begun before the end was noticed.
@@ -78,11 +82,14 @@ async fn wait(_: &Delivery, cx: &Context) -> Result<DeliveryUpdate> {
     // The journals of pending deliveries contain this text, so it must not change.
     let question = Question::new("Has the run ended? The server answers this by itself.").key(ENDED);
     let answer: Value = cx.ask(question).await?;
-    let update = Delivery::update();
-    Ok(match answer["seq"].as_u64() {
-        Some(seq) => update.seq(seq),
-        None => update,
-    })
+    let mut update = Delivery::update();
+    if let Some(run) = answer["run"].as_u64() {
+        update = update.run(run);
+    }
+    if let Some(seq) = answer["seq"].as_u64() {
+        update = update.seq(seq);
+    }
+    Ok(update)
 }
 
 async fn send(

@@ -1,9 +1,9 @@
 //! Webhooks: durable delivery of a notification when a run has ended.
 //!
-//! A delivery is a run of the graph `webhook`, in a session with an id derived from the run. It is accepted before the
+//! A delivery is a run of the graph `webhook`, in a session with an id derived from the request. It is accepted before the
 //! run, and waits for the answer to its question whether the run has ended, which the server gives. Then it sends, with
-//! retries and growing waits. After a crash, the next process finds the session: if the run has ended, the notification
-//! is sent; if the run was never accepted, the session is deleted. A delivery without success is a failed session, with
+//! retries and growing waits. After a crash, the next process finds the session, and by the name of the request the run: if
+//! the run has ended, the notification is sent; if the run was never accepted, the session is deleted. A delivery without success is a failed session, with
 //! the reason.
 
 mod client;
@@ -96,16 +96,16 @@ pub enum WebhookError {
     Client(#[from] NoClient),
 }
 
-/// Returns the id of the session of a run's delivery.
-fn session_of(derived: &Derived, session: &SessionId, run: RunId) -> SessionId {
-    let id = derived.id("webhook", &[session.as_str(), &run.0.to_string()]);
-    format!("webhook-{id}-{}", run.0).parse().expect("hexadecimal digits and dashes are valid in ids")
+/// Returns the id of the session of the delivery for a request.
+fn session_of(derived: &Derived, session: &SessionId, request: &str) -> SessionId {
+    let id = derived.id("webhook", &[session.as_str(), request]);
+    format!("webhook-{id}").parse().expect("hexadecimal digits and dashes are valid in ids")
 }
 
 /// Progress of a run that has a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// It was never accepted.
+    /// It has not begun, or was never accepted.
     Unknown,
     /// It executes, or waits for an answer.
     Unfinished,

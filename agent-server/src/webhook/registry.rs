@@ -25,21 +25,45 @@ const BOUND: usize = 100_000;
 
 /// Pending deliveries of this process.
 pub(crate) struct DeliveryRegistry {
-    pending: Mutex<HashMap<(SessionId, RunId), Session>>,
+    pending: Mutex<Pending>,
     /// Runs with deliveries that this process bound, so that a repeated request does not send them again.
     bound: Mutex<HashSet<(SessionId, RunId)>>,
     derived: Derived,
 }
 
-/// A delivery that was accepted before its run.
+/// Deliveries of known runs.
+#[derive(Default)]
+struct Pending {
+    by_run: HashMap<(SessionId, RunId), Session>,
+    /// The runs by the session of the delivery.
+    runs: HashMap<SessionId, RunId>,
+}
+
+impl Pending {
+    /// Adds a delivery, unless the run has another one. Returns whether it is the delivery of the run.
+    fn insert(&mut self, target: SessionId, run: RunId, delivery: &Session) -> bool {
+        let known = self.by_run.entry((target, run)).or_insert_with(|| delivery.clone());
+        if known.id() != delivery.id() {
+            return false;
+        }
+        self.runs.insert(delivery.id().clone(), run);
+        true
+    }
+
+    fn remove(&mut self, of: &(SessionId, RunId)) -> Option<Session> {
+        let delivery = self.by_run.remove(of)?;
+        self.runs.remove(delivery.id());
+        Some(delivery)
+    }
+}
+
+/// A delivery that was accepted before its run. It belongs to the request, because the number of the run is not known yet.
 #[must_use = "bind it to the run, or cancel it"]
 pub(crate) struct PreparedDelivery {
     delivery: Session,
-    /// Whether this request created it; otherwise it belongs to a queued run.
+    /// Whether this request created it; otherwise an earlier one with the same name did.
     created: bool,
     target: SessionId,
-    run: RunId,
-    url: String,
 }
 
 impl DeliveryRegistry {
@@ -50,18 +74,18 @@ impl DeliveryRegistry {
     /// Returns whether a delivery waits for the run.
     pub(crate) fn waits_for(&self, session: &SessionId, run: RunId) -> bool {
         let pending = self.pending.lock();
-        !pending.is_empty() && pending.contains_key(&(session.clone(), run))
+        !pending.by_run.is_empty() && pending.by_run.contains_key(&(session.clone(), run))
     }
 
     /// Starts the delivery of a run that has ended, if there is one. `seq` is the entry that ended it, if known.
     pub(crate) async fn ended(&self, end: &(SessionId, RunId), seq: Option<Seq>) {
         let delivery = self.pending.lock().remove(end);
         if let Some(delivery) = delivery {
-            release(&delivery, seq).await;
+            release(&delivery, end.1, seq).await;
         }
     }
 
-    /// Accepts a delivery for the next run of a session.
+    /// Accepts a delivery for the run that the named request is about to start.
     ///
     /// # Errors
     ///
@@ -70,29 +94,12 @@ impl DeliveryRegistry {
         &self,
         runtime: &Runtime,
         target: &Session,
+        request: &str,
         url: String,
         options: RunOptions,
     ) -> Result<PreparedDelivery, SessionError> {
-        let run = match target.status().await {
-            Ok(status) => RunId(status.run.0 + 1),
-            Err(SessionError::NotFound { .. }) => RunId(1),
-            Err(error) => return Err(error),
-        };
-        let (delivery, created) = self.accept(runtime, target.id(), run, &url, options).await?;
-        Ok(PreparedDelivery { delivery, created, target: target.id().clone(), run, url })
-    }
-
-    /// Starts the run of a delivery. Returns its session, and whether this call created it.
-    async fn accept(
-        &self,
-        runtime: &Runtime,
-        target: &SessionId,
-        run: RunId,
-        url: &str,
-        options: RunOptions,
-    ) -> Result<(Session, bool), SessionError> {
-        let delivery = runtime.session_of(session_of(&self.derived, target, run));
-        let input = json!({"url": url, "session": target, "run": run.0, "taken": null});
+        let delivery = runtime.session_of(session_of(&self.derived, target.id(), request));
+        let input = json!({"url": url, "session": target.id(), "run": 0, "request": request, "taken": null});
         let created = match delivery
             .run_json(GRAPH, input)
             .options(options.request("deliver").label(KIND.0, KIND.1))
@@ -107,40 +114,37 @@ impl DeliveryRegistry {
             Err(SessionError::SameRequest { .. }) => false,
             Err(error) => return Err(error),
         };
-        self.pending.lock().insert((target.clone(), run), delivery.clone());
-        Ok((delivery, created))
+        Ok(PreparedDelivery { delivery, created, target: target.id().clone() })
     }
 
     /// Binds a delivery to the run that was accepted, unless the run has ended and this process bound it before.
     ///
     /// # Errors
     ///
-    /// Errors of the store. The run continues without a webhook until a repeated request binds it.
+    /// Errors of the store. The run continues without a webhook until the next sweep, or a repeated request, binds it.
     pub(crate) async fn bind(
         &self,
         runtime: &Runtime,
         prepared: PreparedDelivery,
         run: RunId,
-        options: RunOptions,
     ) -> Result<(), SessionError> {
-        let target = prepared.target.clone();
-        let key = (target.clone(), run);
+        let key = (prepared.target.clone(), run);
         let progress = async || {
-            let status = runtime.session_of(target.clone()).status().await;
-            status.map_or(Progress::Unknown, |status| Progress::of(run, &status))
+            let status = runtime.session_of(key.0.clone()).status().await;
+            status.map(|status| Progress::of(run, &status))
         };
         let is_bound = self.bound.lock().contains(&key);
-        if is_bound && matches!(progress().await, Progress::Ended { .. }) {
+        if is_bound && matches!(progress().await?, Progress::Ended { .. }) {
             self.cancel(prepared).await;
             return Ok(());
         }
-        if run != prepared.run {
-            // Another run was accepted first.
-            self.accept(runtime, &target, run, &prepared.url, options).await?;
+        let is_first = self.pending.lock().insert(key.0.clone(), run, &prepared.delivery);
+        if !is_first {
             self.cancel(prepared).await;
+            return Ok(());
         }
         // The run may have ended before the delivery was registered.
-        if let Progress::Ended { seq } = progress().await {
+        if let Progress::Ended { seq } = progress().await? {
             self.ended(&key, seq).await;
         }
         let mut bound = self.bound.lock();
@@ -154,7 +158,6 @@ impl DeliveryRegistry {
     /// Deletes the delivery of a run that was not accepted.
     pub(crate) async fn cancel(&self, prepared: PreparedDelivery) {
         if prepared.created {
-            self.pending.lock().remove(&(prepared.target, prepared.run));
             delete(&prepared.delivery).await;
         }
     }
@@ -191,34 +194,52 @@ impl DeliveryRegistry {
     async fn resume(&self, runtime: &Runtime, delivery: &Session, at: i64) -> Result<(), SessionError> {
         let state: Delivery = delivery.state().await?;
         let Ok(target) = state.session.parse::<SessionId>() else { return Ok(()) };
-        let run = RunId(state.run);
-        let progress = match runtime.session_of(target.clone()).status().await {
-            Ok(status) => Progress::of(run, &status),
-            Err(SessionError::NotFound { .. }) => Progress::Unknown,
-            Err(error) => return Err(error),
+        let session = runtime.session_of(target.clone());
+        let known = self.pending.lock().runs.get(delivery.id()).copied();
+        let run = match (known, &state.request) {
+            (Some(run), _) => Some(run),
+            (None, Some(request)) => match session.run_of_request(request).await {
+                Ok(run) => run,
+                Err(SessionError::NotFound { .. }) => None,
+                Err(error) => return Err(error),
+            },
+            // Of an earlier version.
+            (None, None) => Some(RunId(state.run)),
+        };
+        let progress = match run {
+            Some(run) => match session.status().await {
+                Ok(status) => Some((run, Progress::of(run, &status))),
+                Err(SessionError::NotFound { .. }) => None,
+                Err(error) => return Err(error),
+            },
+            None => None,
         };
         match progress {
-            Progress::Ended { seq } => {
+            Some((run, Progress::Ended { seq })) => {
                 self.pending.lock().remove(&(target, run));
-                release(delivery, seq).await;
+                release(delivery, run, seq).await;
             }
-            Progress::Unfinished => {
-                self.pending.lock().insert((target, run), delivery.clone());
+            Some((run, Progress::Unfinished)) => {
+                self.pending.lock().insert(target, run, delivery);
             }
-            Progress::Unknown if WallClock.now_ms() - at > ORPHAN_AGE_MS => {
-                self.pending.lock().remove(&(target, run));
+            // Queued, or accepted at this moment by a process with a later journal.
+            Some((run, Progress::Unknown)) if state.request.is_some() => {
+                self.pending.lock().insert(target, run, delivery);
+            }
+            _ if WallClock.now_ms() - at > ORPHAN_AGE_MS => {
+                tracing::info!(session = %target, delivery = %delivery.id(), "a webhook of a request that started no run is deleted");
                 delete(delivery).await;
             }
-            Progress::Unknown => {}
+            _ => {}
         }
         Ok(())
     }
 }
 
 /// Answers the question of a delivery: the run has ended, with the entry `seq`.
-async fn release(delivery: &Session, seq: Option<Seq>) {
-    // Earlier versions answered `true`.
-    let answer = seq.map_or_else(|| json!(true), |seq| json!({ "seq": seq }));
+async fn release(delivery: &Session, run: RunId, seq: Option<Seq>) {
+    // Earlier versions answered `true`, or without the run.
+    let answer = json!({ "run": run, "seq": seq });
     match delivery.answer(Answers::only(answer)).by("the server").await {
         Ok(_) => {}
         Err(error) => tracing::debug!(session = %delivery.id(), %error, "a webhook delivery is not pending"),

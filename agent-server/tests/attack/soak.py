@@ -9,7 +9,7 @@ import time
 
 MESSAGE = "라네즈 리뷰를 분석해줘"
 ANSWER = {"value": "소비자"}
-# Completed sessions that are kept; older ones are deleted.
+# Completed sessions that are kept at most; older ones are deleted.
 KEPT = 200
 CLIENTS = 8
 # What is compared, and by how much it may grow beside a tenth.
@@ -74,6 +74,8 @@ async def soak(server, seconds):
     for name, status in (await server.listed()).items():
         await server.request("DELETE", f"/sessions/{name}")
     times, kept, tasks, early = [], collections.deque(), set(), None
+    # On a slow machine or in a short run fewer are kept, so that their number does not grow after the warm-up.
+    most = max(8, min(KEPT, int(rate * seconds / 6)))
     begun, number, done = time.monotonic(), 0, 0
 
     async def one(name):
@@ -84,7 +86,7 @@ async def soak(server, seconds):
         times.append((time.monotonic() - start) * 1000)
         done += 1
         kept.append(name)
-        if len(kept) > KEPT:
+        if len(kept) > most:
             await server.request("DELETE", f"/sessions/{kept.popleft()}")
 
     interval = 60 if seconds >= 300 else seconds / 6

@@ -104,7 +104,7 @@ async fn an_idle_socket_gets_pings_and_stays_open_although_its_client_sends_noth
 
 #[tokio::test]
 async fn a_socket_is_a_stream_of_its_messages_that_ends_with_the_connection() {
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
     let here = Here::with(puppet().0, Puppeteer, move |server| {
         let server = server.options(|options| options.ping = Duration::from_millis(20));
         server.socket("/sum", move |_, mut socket| {
@@ -116,7 +116,7 @@ async fn a_socket_is_a_stream_of_its_messages_that_ends_with_the_connection() {
                 });
                 let first: Vec<String> = texts.take(2).collect().await;
                 socket.send(first.join("+")).await.ok();
-                sender.send(socket.count().await).ok();
+                sender.send(socket.count().await).await.ok();
             }
         })
     })

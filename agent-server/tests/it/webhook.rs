@@ -10,7 +10,7 @@ use std::{
 };
 
 use agent_core::{
-    Runtime, SessionId,
+    RunOptions, Runtime, SessionId,
     journal::{InMemoryJournal, JournalStore, Recent},
 };
 use agent_server::{Auth, Server, TaskAgent, Webhooks};
@@ -166,6 +166,37 @@ async fn the_end_of_a_run_is_told_whether_it_was_waited_for_or_not() {
 }
 
 #[tokio::test]
+async fn requests_at_once_on_one_session_report_each_to_its_own_address() {
+    const RECEIVERS: usize = 4;
+    let here = here().await;
+    let mut receivers = Vec::new();
+    for _ in 0..RECEIVERS {
+        receivers.push(Receiver::start().await);
+    }
+    let requests = (0..40).map(|at| {
+        let url = receivers[at % RECEIVERS].url();
+        let body = json!({"message": format!("m{at}"), "session_id": "s", "on_busy": "enqueue", "webhook": {"url": url}});
+        here.post("/run", body)
+    });
+    for reply in futures::future::join_all(requests).await {
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    let mut ids = std::collections::BTreeSet::new();
+    for (at, receiver) in receivers.iter_mut().enumerate() {
+        let mut reported = std::collections::BTreeSet::new();
+        for _ in 0..40 / RECEIVERS {
+            let (id, body) = receiver.reported().await;
+            assert!(ids.insert(id), "each run has its own id");
+            reported.insert(body["data"]["response"].as_str().unwrap().to_owned());
+        }
+        let wanted = (0..40).filter(|request| request % RECEIVERS == at).map(|request| format!("m{request}"));
+        assert_eq!(reported, wanted.collect());
+    }
+    until(&here.runtime, <[_]>::is_empty).await;
+    assert!(receivers.iter_mut().all(Receiver::nothing_more));
+}
+
+#[tokio::test]
 async fn a_run_that_is_refused_or_began_before_is_not_told_again() {
     let (here, mut receiver) = (here().await, Receiver::start().await);
     assert_eq!(run(&here, "/run", "s", "ask two", &receiver.url()).await.0, 200);
@@ -275,6 +306,31 @@ async fn a_webhook_outlives_the_process_that_accepted_it() {
     let (runtime, _, end, tasks) = process(&store).await;
     let (_, reported) = receiver.reported().await;
     assert_eq!((&reported["type"], &reported["data"]["session_id"]), (&json!("run.stopped"), &json!("s")));
+    until(&runtime, <[_]>::is_empty).await;
+    drop(end);
+    timeout(LONG, tasks.wait()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_delivery_of_an_earlier_version_is_sent_by_this_one() {
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
+    let mut receiver = Receiver::start().await;
+    let (runtime, address, end, tasks) = process(&store).await;
+    let body = json!({"message": "ask two", "session_id": "s"});
+    assert_eq!(send(address, Method::POST, "/run", &[], body.to_string()).await.body["status"], "paused");
+    // Earlier versions named the run and not the request.
+    let input = json!({"url": receiver.url(), "session": "s", "run": 1, "taken": null});
+    let options = RunOptions::default().request("deliver").label("kind", "webhook");
+    let delivery = runtime.session("webhook-0123456789abcdef0123456789abcdef-1").unwrap();
+    delivery.run_json("webhook", input).options(options).start().await.unwrap().wait_status().await;
+    drop(end);
+    timeout(LONG, tasks.wait()).await.unwrap();
+
+    let (runtime, address, end, tasks) = process(&store).await;
+    assert_eq!(send(address, Method::POST, "/stop/s", &[], "").await.status, 200);
+    let (id, reported) = receiver.reported().await;
+    assert_eq!(id, delivery.id().as_str());
+    assert_eq!((&reported["type"], &reported["data"]["run"]), (&json!("run.stopped"), &json!(1)));
     until(&runtime, <[_]>::is_empty).await;
     drop(end);
     timeout(LONG, tasks.wait()).await.unwrap();

@@ -1,5 +1,8 @@
 //! Which reviews of a brand a request means: filtered, and sampled within a bound, the same every time.
 
+use std::hash::Hasher;
+
+use fnv::FnvHasher;
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Brand, Product};
@@ -200,8 +203,9 @@ fn sample<'a>(kept: &[&'a Review], bound: usize) -> Vec<&'a Review> {
     korean
 }
 
-/// FNV-1a: stable across versions of Rust, which the standard hasher does not promise.
+/// Stable across versions of Rust, which the standard hasher does not promise.
 fn fnv(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    let mut hasher = FnvHasher::default();
+    hasher.write(text.as_bytes());
+    hasher.finish()
 }

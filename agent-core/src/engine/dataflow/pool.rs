@@ -76,6 +76,7 @@ pub(super) struct Ends<S: State> {
 }
 
 impl<S: State> Ends<S> {
+    #[expect(clippy::disallowed_methods, reason = "it holds one end of each task in flight at most")]
     pub(super) fn new(graph: &Graph<S>, scope: &Arc<TaskScope>) -> Self {
         let (ends, receiver) = unbounded_channel();
         let capped = graph.0.concurrency < usize::MAX

@@ -33,12 +33,15 @@ impl<S> Default for Starts<S> {
     }
 }
 
+/// The present state of a frame, and in dataflow mode those of its tasks in flight.
+type FrameStates<S> = (Arc<S>, Option<Box<Starts<S>>>);
+
 /// Reads the present state of a graph, and those that its tasks in flight read.
 pub(crate) fn read_frame<S: State>(
     graph: &Graph<S>,
     projection: &FrameProjection,
     schedule: &Schedule,
-) -> Result<(Arc<S>, Option<Box<Starts<S>>>), RunError> {
+) -> Result<FrameStates<S>, RunError> {
     let Some(copy) = graph.0.dataflow else { return Ok((Arc::new(read_state(projection)?), None)) };
     let versions = schedule.due.iter().filter_map(|task| Some(schedule.start_of(task.number)?.version));
     // By version, whether it was found.
