@@ -29,6 +29,16 @@ fn every_answer_of_the_data_file_has_the_figures_of_the_data() {
 }
 
 #[test]
+fn reviews_that_are_asked_for_are_shown_word_for_word_without_an_overview() {
+    let text = answer(&["COSRX 리뷰만 보여줘"]);
+    assert_eq!(text.matches("\n- “").count(), 10, "{text}");
+    assert!(
+        text.contains("리뷰 10건입니다 (조건에 맞는 리뷰 38건 중)") && !text.contains("칭찬이 많은"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_brand_without_reviews_has_no_mean_rating() {
     let text = answer(&["Laneige and Anua mean rating in March on social media"]);
     assert!(text.contains("Laneige: no reviews") && !text.contains("0.00"), "{text}");

@@ -169,7 +169,11 @@ pub(super) fn split(
     if message.says(&by_language) {
         return Some(Split::Languages);
     }
-    if message.says(&by_channel) {
+    // "리뷰가 제일 많은 판매처": the extreme of the shops, and not of the brands.
+    let shops = ["판매처", "채널", "쇼핑몰", "구매처", "channel", "shop", "store", "retailer"];
+    let extreme = ["가장", "제일", "most", "fewest", "best", "worst", "highest", "lowest"];
+    let extreme_shop = channels.is_empty() && mentions(message.lower(), &extreme) && message.says(&shops);
+    if message.says(&by_channel) || extreme_shop {
         return Some(Split::Channels);
     }
     let several = languages.both || channels.len() > 1;

@@ -77,7 +77,10 @@ const PARTICLES: [&str; 7] = ["은 ", "는 ", "이 ", "가 ", "들은 ", "들이
 /// What precedes and follows an English noun.
 const ENGLISH_BEFORE: [&str; 7] =
     ["which", "what", "how many", "how many different", "what kinds of", "which kinds of", "what other"];
-const ENGLISH_AFTER: [&str; 13] = [
+const ENGLISH_AFTER: [&str; 16] = [
+    "are the reviews from",
+    "are they from",
+    "do the reviews come from",
     "are there",
     "do you have",
     "do you know",
@@ -96,7 +99,13 @@ const ENGLISH_LISTS: [&str; 7] =
     ["list of", "list of the", "list the", "list all", "list your", "available", "supported"];
 
 /// Words for the days that the data covers.
-const PERIOD: [&str; 22] = [
+const PERIOD: [&str; 28] = [
+    "몇 월까지 있",
+    "몇월까지 있",
+    "몇 년도",
+    "언제까지 있",
+    "언제부터 있",
+    "언제부터야",
     "기간이 언제",
     "기간은 언제",
     "데이터 기간",

@@ -180,13 +180,18 @@ fn number(lower: &str) -> Option<(u8, (usize, usize))> {
                 "recent reviews",
                 "examples",
                 "quotes",
+                "of them",
+                "of these",
+                "of those",
                 "newest reviews",
             ];
             let named = rest.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
             let english = english.iter().find(|unit| named.starts_with(**unit) || named.ends_with(**unit));
+            // "Just show me three".
+            let alone = rest.is_empty() && mentions(lower, &["show", "give", "list"]);
             let star = ["star", "-star", "or", "and", "to"].iter().any(|word| rest.starts_with(word));
             let latin = !word.starts_with(|c: char| !c.is_ascii());
-            let fits = korean.is_some() || (latin && !star && english.is_some() && *word != "a ");
+            let fits = korean.is_some() || (latin && !star && (english.is_some() || alone) && *word != "a ");
             fits.then(|| {
                 (
                     *value,

@@ -333,6 +333,8 @@ impl Request {
         let numbers = asked.question.is_for_a_number()
             && gaps.iter().all(|gap| *gap == Gap::Shops)
             && (asks_inventory || narrowed || inventory::is_about_reviews(text.lower()));
+        // The newest review of all: no brand is missing.
+        let newest = listing.is_some_and(|listing| listing.newest);
         let total = asked.question == Question::Count
             && text.says(&[
                 "in total",
@@ -403,7 +405,7 @@ impl Request {
             || (brands.is_empty() && subjects.excludes())
             || (!subjects.named()
                 && request.unknown.is_empty()
-                && (ranking.is_some() || total || numbers || split.is_some()));
+                && (ranking.is_some() || total || numbers || split.is_some() || newest));
         if let Some(previous) = previous
             && follow.applies(&subjects, &request)
         {

@@ -36,10 +36,7 @@ impl Request {
     /// Returns whether the message asks to see reviews and for nothing else, so that the answer is the same for every reader.
     #[must_use]
     pub fn shows_reviews_only(&self) -> bool {
-        self.listing.is_some()
-            && self.question == Question::Overview
-            && !self.comparison
-            && self.audience.is_none()
+        self.listing.is_some() && self.question == Question::Overview && !self.comparison
     }
 
     /// Returns whether the answer is the same for every reader: a number, what the data has, or reviews word for word.
