@@ -205,3 +205,19 @@ async fn tools_read_and_change_the_state_wherever_the_process_dies() {
         assert_eq!(context(outcome.state().unwrap()), wanted, "{seq}");
     }
 }
+
+#[tokio::test]
+async fn the_status_and_a_checkpoint_have_the_context_that_is_stored() {
+    let inner = journal();
+    let session = on(&inner).build().session("s").unwrap();
+    assert!(session.run(&asks(), Trail::update()).options(ana()).await.unwrap().is_paused());
+    let stored = Some(json!({ "name": "Ana", "spent": 1 }));
+    assert_eq!(session.status().await.unwrap().context, stored, "in memory");
+    let later = on(&inner).graph(&asks()).build().session("s").unwrap();
+    assert_eq!(later.status().await.unwrap().context, stored, "from the journal");
+    assert_eq!(later.checkpoint(Seq(1)).await.unwrap().status.context, stored);
+    let only_here = RunOptions::default().transient_context(User { name: "Bob".to_owned(), spent: 2 });
+    let other = on(&inner).build().session("other").unwrap();
+    assert!(other.run(&asks(), Trail::update()).options(only_here).await.unwrap().is_paused());
+    assert_eq!(other.status().await.unwrap().context, None);
+}

@@ -114,7 +114,6 @@ impl ContextValue {
     }
 
     /// Returns the value as JSON, if it is stored.
-    #[cfg_attr(not(feature = "prompt"), expect(dead_code, reason = "only templates read it as JSON"))]
     pub(crate) fn json(&self) -> Option<serde_json::Value> {
         serde_json::from_str(self.value.as_ref()?.get()).ok()
     }

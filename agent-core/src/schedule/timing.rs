@@ -67,7 +67,7 @@ impl Timing {
     /// use agent_core::schedule::Timing;
     ///
     /// let last_day = Timing::cron("30 18 L * *", "Europe/Berlin")?;
-    /// let cron = last_day.as_cron().ok_or("a time")?;
+    /// let cron = last_day.as_cron().expect("it fires repeatedly");
     /// assert_eq!((cron.expression, cron.zone), ("30 18 L * *", "Europe/Berlin"));
     /// assert!(Timing::cron("61 * * * *", "UTC").is_err());
     /// # Ok::<(), agent_core::schedule::ScheduleError>(())

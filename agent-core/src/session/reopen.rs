@@ -63,6 +63,7 @@ impl LostRun {
                 failure: result.error.as_deref().map(Into::into),
                 last: env.writer.last(),
                 labels: env.writer.labels(),
+                context: env.context.as_ref().and_then(|context| context.json()),
                 location: RunLocation::Journal,
                 reopening: None,
             }))),

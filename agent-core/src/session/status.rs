@@ -66,6 +66,8 @@ pub struct SessionStatus {
     pub last: Seq,
     /// The labels of the session.
     pub labels: Arc<BTreeMap<String, String>>,
+    /// The context of the run as JSON, if it is stored; see [`RunOptions::context`](crate::RunOptions::context).
+    pub context: Option<Value>,
     /// Location of the latest run, as known to this process.
     pub location: RunLocation,
     /// Set while this process tries to open the session again after a failure of the store.
@@ -189,6 +191,7 @@ impl Session {
                 }),
                 last: env.writer.last(),
                 labels: env.writer.labels(),
+                context: env.context.as_ref().and_then(|context| context.json()),
                 location: RunLocation::InMemory,
                 reopening: None,
             });
@@ -269,6 +272,7 @@ impl Session {
             failure: projection.failure.map(|failure| (*failure).into()),
             last: projection.last,
             labels: projection.labels,
+            context: projection.context.and_then(|context| context.json()),
             location: RunLocation::Journal,
             reopening: None,
         }

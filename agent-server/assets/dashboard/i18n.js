@@ -250,6 +250,7 @@ const TEXTS = {
   'timeline.from': ['from', '시작'],
   'timeline.to': ['to', '끝'],
   'timeline.state_at': ['State at #{seq}', '#{seq} 시점의 상태'],
+  'timeline.context': ['Context of the run', '실행 컨텍스트'],
   'timeline.supersteps': ['{count} supersteps', '슈퍼스텝 {count}개'],
   'timeline.cached': ['cached', '캐시'],
   'timeline.gap': ['Entries {from} to {upto} were deleted', '{from}번부터 {upto}번까지의 기록은 보관되지 않습니다'],

@@ -313,9 +313,10 @@ export class TimelineView {
   async showState({ seq }, request) {
     this.showLoading();
     try {
-      const { state, todos = [], questions = [] } = await this.stateAt(seq);
+      const { state, run_context: context, todos = [], questions = [] } = await this.stateAt(seq);
       const size = new Blob([JSON.stringify(state) ?? '']).size;
       this.showResult(request, h('div', { class: 'json-block' }, h('div', { class: 'json-head' }, h('span', {}, `${t('timeline.state_at', { seq })} · ${bytes(size)}`), copyButton(() => toText(state))), h('div', { class: 'json' }, tree(state, 2))),
+        context !== undefined ? jsonBlock(t('timeline.context'), context) : '',
         todos.length > 0 ? jsonBlock(t('todos'), todos.map(todo => `${todo.title ?? todo.todo_id ?? todo.id}: ${todo.status} ${todo.progress ?? 0}%`)) : '',
         questions.length > 0 ? jsonBlock(t('questions'), questions) : '');
     } catch (error) {

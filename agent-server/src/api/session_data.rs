@@ -263,6 +263,10 @@ pub(crate) struct SessionDetails {
     usage: Usage,
     /// State of the graph; `null` if this process cannot read it.
     state: Value,
+    /// Context of the run, if the program that started it gave one that is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    run_context: Option<Value>,
     /// Size in the store.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
@@ -301,6 +305,7 @@ impl SessionDetails {
             running,
             usage,
             state,
+            run_context: status.context.clone(),
             sizes,
         }
     }

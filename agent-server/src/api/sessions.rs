@@ -99,6 +99,10 @@ pub(crate) struct SessionState {
     pub(crate) status: RunStatus,
     /// State of the graph.
     pub(crate) state: Value,
+    /// Context of the run, if the program that started it gave one that is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    pub(crate) run_context: Option<Value>,
     /// Todos of the run.
     pub(crate) todos: Vec<Todo>,
     /// Open questions.

@@ -45,6 +45,7 @@ pub(in crate::handler) async fn handle(context: RequestContext) -> HandlerResult
         seq: status.last.0,
         status: status.status.into(),
         state,
+        run_context: status.context.clone(),
         todos: todos(&status.todos),
         questions: questions(&status.questions),
     }))
