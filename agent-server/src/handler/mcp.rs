@@ -1,14 +1,15 @@
 //! `/mcp`: Model Context Protocol over streamable HTTP, for the tools and agents of this server.
 
+use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::Method;
+use hyper::{Method, body::Frame, header};
 use serde_json::json;
 
 use crate::{
     app::RequestContext,
     docs::openapi::RouteDoc,
     error::{ApiError, Rejection},
-    http::response::HandlerResult,
+    http::response::{HandlerResult, escape_separators_in},
 };
 
 /// Path of the endpoint.
@@ -36,6 +37,9 @@ pub(in crate::handler) async fn handle(context: RequestContext) -> HandlerResult
     let Some(service) = &context.app.mcp else {
         return Err(ApiError::new(Rejection::NotFound, "this server does not serve MCP"));
     };
-    let response = service.handle(context.request).await;
-    Ok(response.map(BodyExt::boxed_unsync))
+    let mut response = service.handle(context.request).await;
+    // Escaping changes the length.
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    let escape = |frame: Frame<Bytes>| frame.map_data(escape_separators_in);
+    Ok(response.map(|body| body.map_frame(escape).boxed_unsync()))
 }

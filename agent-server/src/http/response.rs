@@ -42,6 +42,23 @@ pub(crate) fn escape_separators(json: String) -> String {
     json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
 
+/// As [`escape_separators`], for bytes of a response that this crate does not write.
+pub(crate) fn escape_separators_in(data: Bytes) -> Bytes {
+    let is_separator = |bytes: &[u8]| matches!(bytes, [0xe2, 0x80, 0xa8 | 0xa9]);
+    if !data.contains(&0xe2) || !data.windows(3).any(is_separator) {
+        return data;
+    }
+    let mut escaped = Vec::with_capacity(data.len() + 16);
+    let mut rest = &data[..];
+    while let Some(at) = rest.windows(3).position(is_separator) {
+        escaped.extend_from_slice(&rest[..at]);
+        escaped.extend_from_slice(if rest[at + 2] == 0xa8 { b"\\u2028" } else { b"\\u2029" });
+        rest = &rest[at + 3..];
+    }
+    escaped.extend_from_slice(rest);
+    escaped.into()
+}
+
 /// Returns a value as JSON, with a status. Caches must not store it.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     let mut response = json_text(serde_json::to_string(body).expect("messages serialize to JSON"));

@@ -1,6 +1,6 @@
 //! What the contracts of systems 1, 2 and 4 have in common: errors, origins, names, responses, stops.
 
-use agent_core::Runtime;
+use agent_core::{Runtime, tool::ToolRegistry};
 use agent_server::{Assistant, Chat};
 use hyper::Method;
 use serde_json::{Value, json};
@@ -153,6 +153,20 @@ async fn line_separators_of_unicode_are_escaped_in_json_and_in_streams() {
     }
     assert_eq!(whole.body["content"], text);
     assert_eq!(chat.headers["connection"], "keep-alive");
+}
+
+#[tokio::test]
+async fn line_separators_of_unicode_are_escaped_in_messages_of_mcp() {
+    let here = Here::with(puppet().0, Puppeteer, |server| server.mcp(ToolRegistry::default())).await;
+    let id = "a\u{2028}b\u{2029}c";
+    let hello = json!({"jsonrpc": "2.0", "id": id, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}});
+    let headers = [("accept", "application/json, text/event-stream"), ("content-type", "application/json")];
+    let reply = here.send(Method::POST, "/mcp", &headers, hello.to_string()).await;
+    assert!(
+        reply.text.contains(r"a\u2028b\u2029c") && !reply.text.contains(['\u{2028}', '\u{2029}']),
+        "{reply:?}"
+    );
 }
 
 #[tokio::test]

@@ -70,10 +70,12 @@ const ABOUT: [&str; 20] = [
     "sentiment",
 ];
 
+/// Words that ask for a report instead of single reviews.
+const ANALYSIS: [&str; 7] = ["보고서", "report", "정리", "분석", "요약", "summar*", "analy*"];
+
 /// Whether a message (lower case) asks to see the reviews themselves.
 fn shows_reviews(lower: &str) -> bool {
-    let again = ["다시", "again", "보고서", "report", "정리", "분석", "요약", "summar*", "analy*"];
-    if mentions(lower, &again) {
+    if mentions(lower, &["다시", "again"]) || mentions(lower, &ANALYSIS) {
         return false;
     }
     let korean = ["리뷰", "후기"].iter().flat_map(|noun| find(lower, noun)).any(|(_, end)| {
@@ -136,6 +138,10 @@ pub(super) fn read(message: &mut Message) -> (Option<Listing>, String) {
         newest.extend(recent.iter().flat_map(|word| find(&lower, word)));
     }
     let count = number.filter(|_| shows || !newest.is_empty());
+    // "Analyse the latest reviews" is no request for one of them.
+    if count.is_none() && mentions(&lower, &ANALYSIS) {
+        return (None, lower);
+    }
     if let Some((_, span)) = count {
         message.mark(span);
     }
