@@ -43,6 +43,7 @@ pub(crate) fn escape_separators(json: String) -> String {
 }
 
 /// As [`escape_separators`], for bytes of a response that this crate does not write.
+#[cfg(feature = "mcp")]
 pub(crate) fn escape_separators_in(data: Bytes) -> Bytes {
     let is_separator = |bytes: &[u8]| matches!(bytes, [0xe2, 0x80, 0xa8 | 0xa9]);
     if !data.contains(&0xe2) || !data.windows(3).any(is_separator) {
