@@ -15,8 +15,9 @@ assert.equal(echoed.tool_calls[0].name, "everything_echo", JSON.stringify(echoed
 assert.ok(echoed.content.includes("안녕 MCP"), JSON.stringify(echoed));
 const sum = await say('[tool everything_get-sum {"a": 40, "b": 2}]');
 assert.ok(sum.content.includes("42"), JSON.stringify(sum));
+// The model gets the image itself, in a message behind the result.
 const image = await say("[tool everything_get-tiny-image {}]");
-assert.ok(image.content.includes("image/png"), JSON.stringify(image));
+assert.equal(image.content, "이미지를 받았습니다: image/png", JSON.stringify(image));
 
 // Calls of a server with `"approval": "always"` wait for a person, who sees the arguments.
 for (const [answer, runs] of [["no", false], ["네", true], ["2", false], ["APPROVE", true]]) {

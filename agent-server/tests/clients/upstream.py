@@ -19,6 +19,14 @@ def text_of(message):
     return content or ""
 
 
+def images_of(message):
+    """The media types of the images in a message."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    urls = [part["image_url"]["url"] for part in parts if part.get("type") == "image_url"]
+    return [url.removeprefix("data:").partition(";")[0] for url in urls]
+
+
 def answer(body):
     """What the model does: ("say", pieces), ("call", name, arguments), ("refuse", status), ("hang",), ("break", pieces)."""
     messages = body["messages"]
@@ -27,6 +35,8 @@ def answer(body):
     tools = [tool["function"]["name"] for tool in body.get("tools") or []]
     if last["role"] == "tool":
         return ("say", ["결과는 ", asked, "입니다."])
+    if images_of(last) and "result of" in asked:
+        return ("say", ["이미지를 받았습니다: ", ", ".join(images_of(last))])
     if "[refuse " in asked:
         return ("refuse", int(asked.split("[refuse ")[1].split("]")[0]))
     if "[hang]" in asked:
