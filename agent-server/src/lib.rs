@@ -63,6 +63,7 @@ mod options;
 mod otlp;
 mod raw_calls;
 mod readiness;
+mod run_progress;
 pub mod server;
 mod session_title;
 mod spelling;

@@ -61,6 +61,7 @@ const SERVER: &[&[&str]] = &[
     &["http"],
     &["options"],
     &["limits"],
+    &["run_progress"],
     &["webhook"],
     &["readiness"],
     &["journal_observer"],

@@ -21,6 +21,7 @@ use crate::{
     error::{ApiError, Contract, Rejection, map_session_error, session_not_found},
     fail_points,
     http::response::{HandlerResult, ok},
+    run_progress::RunProgress,
     task_agent::ContextField,
     webhook::PreparedDelivery,
 };
@@ -123,7 +124,7 @@ pub(super) async fn start(mut context: RequestContext) -> HandlerResult {
         _ if matches!(started, RunStart::Existing(..)) => {
             "the run was started by an earlier request with the same key"
         }
-        Ok(status) if status.run < run => "the run is queued",
+        Ok(status) if status.run != run => "the run is queued",
         _ => "the run has started",
     };
     Ok(ok(&StartResponse {
@@ -181,11 +182,15 @@ async fn wait_for_existing(app: &AppState, session: &Session, run: RunId) -> Res
                 _ => session_response_for(app, session, &status).await,
             };
         }
-        if status.run > run {
-            return match find_end(session, run).await.map_err(map_session_error(session.id()))? {
-                Some(seq) => session_response_at(app, session, seq).await,
-                None => Ok(ended_response(session, RunStatus::Completed)),
-            };
+        if status.run != run {
+            let progress = RunProgress::read(session, run).await.map_err(map_session_error(session.id()))?;
+            match progress {
+                RunProgress::Ended { seq: Some(seq) } => return session_response_at(app, session, seq).await,
+                RunProgress::Ended { seq: None } => {
+                    return Ok(ended_response(session, RunStatus::Completed));
+                }
+                RunProgress::Unfinished | RunProgress::Unknown => {}
+            }
         }
         // Until the run ends or pauses.
         loop {

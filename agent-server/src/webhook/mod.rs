@@ -10,13 +10,9 @@ mod client;
 mod delivery;
 mod registry;
 
-use std::{cmp::Ordering, fmt};
+use std::fmt;
 
-use agent_core::{
-    ids::{RunId, Seq, SessionId},
-    secret::Secret,
-    session::SessionStatus,
-};
+use agent_core::{ids::SessionId, secret::Secret};
 use agent_tools::http::{AddressPolicy, NoClient};
 
 use crate::derived::Derived;
@@ -100,30 +96,4 @@ pub enum WebhookError {
 fn session_of(derived: &Derived, session: &SessionId, request: &str) -> SessionId {
     let id = derived.id("webhook", &[session.as_str(), request]);
     format!("webhook-{id}").parse().expect("hexadecimal digits and dashes are valid in ids")
-}
-
-/// Progress of a run that has a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    /// It has not begun, or was never accepted.
-    Unknown,
-    /// It executes, or waits for an answer.
-    Unfinished,
-    /// It has ended.
-    Ended {
-        /// A number of the journal at which the session is as the run left it; `None` if a later run has begun.
-        seq: Option<Seq>,
-    },
-}
-
-impl Progress {
-    /// Returns the progress of a run, by the status of its session.
-    fn of(run: RunId, status: &SessionStatus) -> Self {
-        match status.run.cmp(&run) {
-            Ordering::Less => Self::Unknown,
-            Ordering::Equal if status.status.is_busy() => Self::Unfinished,
-            Ordering::Equal => Self::Ended { seq: Some(status.last) },
-            Ordering::Greater => Self::Ended { seq: None },
-        }
-    }
 }

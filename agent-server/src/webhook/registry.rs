@@ -11,8 +11,8 @@ use agent_core::{
 use parking_lot::Mutex;
 use serde_json::json;
 
-use super::{Delivery, GRAPH, Progress, session_of};
-use crate::derived::Derived;
+use super::{Delivery, GRAPH, session_of};
+use crate::{derived::Derived, run_progress::RunProgress};
 
 /// Label of deliveries.
 const KIND: (&str, &str) = ("kind", GRAPH);
@@ -129,12 +129,10 @@ impl DeliveryRegistry {
         run: RunId,
     ) -> Result<(), SessionError> {
         let key = (prepared.target.clone(), run);
-        let progress = async || {
-            let status = runtime.session_of(key.0.clone()).status().await;
-            status.map(|status| Progress::of(run, &status))
-        };
+        let session = runtime.session_of(key.0.clone());
+        let progress = async || RunProgress::read(&session, run).await;
         let is_bound = self.bound.lock().contains(&key);
-        if is_bound && matches!(progress().await?, Progress::Ended { .. }) {
+        if is_bound && matches!(progress().await?, RunProgress::Ended { .. }) {
             self.cancel(prepared).await;
             return Ok(());
         }
@@ -144,7 +142,7 @@ impl DeliveryRegistry {
             return Ok(());
         }
         // The run may have ended before the delivery was registered.
-        if let Progress::Ended { seq } = progress().await? {
+        if let RunProgress::Ended { seq } = progress().await? {
             self.ended(&key, seq).await;
         }
         let mut bound = self.bound.lock();
@@ -207,23 +205,15 @@ impl DeliveryRegistry {
             (None, None) => Some(RunId(state.run)),
         };
         let progress = match run {
-            Some(run) => match session.status().await {
-                Ok(status) => Some((run, Progress::of(run, &status))),
-                Err(SessionError::NotFound { .. }) => None,
-                Err(error) => return Err(error),
-            },
+            Some(run) => Some((run, RunProgress::read(&session, run).await?)),
             None => None,
         };
         match progress {
-            Some((run, Progress::Ended { seq })) => {
+            Some((run, RunProgress::Ended { seq })) => {
                 self.pending.lock().remove(&(target, run));
                 release(delivery, run, seq).await;
             }
-            Some((run, Progress::Unfinished)) => {
-                self.pending.lock().insert(target, run, delivery);
-            }
-            // Queued, or accepted at this moment by a process with a later journal.
-            Some((run, Progress::Unknown)) if state.request.is_some() => {
+            Some((run, RunProgress::Unfinished)) => {
                 self.pending.lock().insert(target, run, delivery);
             }
             _ if WallClock.now_ms() - at > ORPHAN_AGE_MS => {

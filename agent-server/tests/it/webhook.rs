@@ -312,6 +312,56 @@ async fn a_webhook_outlives_the_process_that_accepted_it() {
 }
 
 #[tokio::test]
+async fn a_queued_run_that_begins_after_a_later_one_and_the_later_one_are_both_reported() {
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
+    let mut receiver = Receiver::start().await;
+    let (_, address, end, tasks) = process(&store).await;
+    for (message, on_busy) in [("ask two", "reject"), ("second", "enqueue"), ("ask two", "interrupt")] {
+        let webhook = json!({"url": receiver.url()});
+        let body = json!({"message": message, "session_id": "s", "on_busy": on_busy, "webhook": webhook});
+        let headers = [("idempotency-key", on_busy)];
+        assert_eq!(send(address, Method::POST, "/run-async", &headers, body.to_string()).await.status, 200);
+    }
+    let (_, first) = receiver.reported().await;
+    assert_eq!((&first["type"], &first["data"]["run"]), (&json!("run.stopped"), &json!(1)));
+    drop(end);
+    timeout(LONG, tasks.wait()).await.unwrap();
+    assert!(receiver.nothing_more());
+
+    // In between, both end in a process without webhooks: the third run, and then the second one.
+    let between = puppet().0.journal(Arc::clone(&store)).build();
+    let session = between.session("s").unwrap();
+    session.stop().await.unwrap();
+    let ends = async {
+        while session.status().await.unwrap().run.0 != 2 || session.wait_status().await.unwrap().is_busy() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, ends).await.unwrap();
+    between.shutdown(LONG).await;
+
+    let (runtime, address, end, tasks) = process(&store).await;
+    let mut reported = std::collections::BTreeMap::new();
+    for _ in 0..2 {
+        let (_, body) = receiver.reported().await;
+        reported.insert(body["data"]["run"].as_u64().unwrap(), body);
+    }
+    assert_eq!(reported[&3]["type"], "run.stopped");
+    assert_eq!(
+        (&reported[&2]["type"], &reported[&2]["data"]["response"]),
+        (&json!("run.completed"), &json!("second"))
+    );
+    until(&runtime, <[_]>::is_empty).await;
+    // A repeated request of the later run is answered, although an earlier number is the present run.
+    let body = json!({"message": "ask two", "session_id": "s", "on_busy": "interrupt", "webhook": {"url": receiver.url()}});
+    let again = send(address, Method::POST, "/run", &[("idempotency-key", "interrupt")], body.to_string());
+    let again = timeout(LONG, again).await.unwrap();
+    assert_eq!((again.status, &again.body["status"]), (200, &json!("stopped")), "{again:?}");
+    drop(end);
+    timeout(LONG, tasks.wait()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_delivery_of_an_earlier_version_is_sent_by_this_one() {
     let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
     let mut receiver = Receiver::start().await;
