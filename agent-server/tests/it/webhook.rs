@@ -356,7 +356,7 @@ async fn a_queued_run_that_begins_after_a_later_one_and_the_later_one_are_both_r
     let body = json!({"message": "ask two", "session_id": "s", "on_busy": "interrupt", "webhook": {"url": receiver.url()}});
     let again = send(address, Method::POST, "/run", &[("idempotency-key", "interrupt")], body.to_string());
     let again = timeout(LONG, again).await.unwrap();
-    assert_eq!((again.status, &again.body["status"]), (200, &json!("stopped")), "{again:?}");
+    assert_eq!((again.status.as_u16(), &again.body["status"]), (200, &json!("stopped")), "{again:?}");
     drop(end);
     timeout(LONG, tasks.wait()).await.unwrap();
 }
