@@ -315,7 +315,7 @@ async fn a_webhook_outlives_the_process_that_accepted_it() {
 async fn a_queued_run_that_begins_after_a_later_one_and_the_later_one_are_both_reported() {
     let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
     let mut receiver = Receiver::start().await;
-    let (_, address, end, tasks) = process(&store).await;
+    let (runtime, address, end, tasks) = process(&store).await;
     for (message, on_busy) in [("ask two", "reject"), ("second", "enqueue"), ("ask two", "interrupt")] {
         let webhook = json!({"url": receiver.url()});
         let body = json!({"message": message, "session_id": "s", "on_busy": on_busy, "webhook": webhook});
@@ -324,6 +324,7 @@ async fn a_queued_run_that_begins_after_a_later_one_and_the_later_one_are_both_r
     }
     let (_, first) = receiver.reported().await;
     assert_eq!((&first["type"], &first["data"]["run"]), (&json!("run.stopped"), &json!(1)));
+    until(&runtime, |all| all.len() == 2).await;
     drop(end);
     timeout(LONG, tasks.wait()).await.unwrap();
     assert!(receiver.nothing_more());
