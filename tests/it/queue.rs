@@ -61,6 +61,29 @@ async fn runs_in_line_begin_in_order_and_none_is_lost() {
 }
 
 #[tokio::test]
+async fn the_stream_of_a_queued_run_has_its_own_events_although_a_later_run_begins_before_it() {
+    let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
+    let gate = Arc::new(Gate::default());
+    let runtime = runtime(&store, &gate);
+    let session = runtime.session("s").unwrap();
+    let on_busy = |policy| RunOptions::default().on_busy(policy);
+    session.run(&gated(), held(true)).start().await.unwrap();
+    let queued = on_busy(BusyPolicy::Enqueue);
+    let mut events = session.run(&gated(), held(false)).options(queued).stream().await.unwrap();
+    let interrupting = on_busy(BusyPolicy::Interrupt);
+    let third = session.run(&gated(), held(false)).options(interrupting).start().await.unwrap();
+    assert_eq!((events.run().id().0, third.id().0), (2, 3));
+    third.outcome::<Trail>().await.unwrap();
+    let mut last = None;
+    while let Some(event) = events.next().await {
+        let event = event.unwrap();
+        assert_eq!(event.run.0, 2, "{event:?}");
+        last = Some(event);
+    }
+    assert!(matches!(last.unwrap().body, agent_core::event::EventBody::RunCompleted(_)));
+}
+
+#[tokio::test]
 async fn runs_in_line_survive_the_process() {
     let store: Arc<dyn JournalStore> = Arc::new(InMemoryJournal::new());
     let gate = Arc::new(Gate::default());

@@ -395,8 +395,9 @@ impl EventStream {
                 self.ended = true;
             }
             if let Ok(event) = &event {
-                // Skip the end of a run that this one replaced. Gaps concern every subscriber.
-                if event.run < self.run.run && !matches!(event.body, EventBody::Gap(_)) {
+                // Skip other runs: one that this one replaced, and later ones that begin before a queued run. Gaps concern every
+                // subscriber.
+                if event.run != self.run.run && !matches!(event.body, EventBody::Gap(_)) {
                     continue;
                 }
                 self.ended = event.body.ends_run();
