@@ -4,7 +4,7 @@
 
 use agent_core::{
     Session, SessionError,
-    event::EventBody,
+    event::{Event, EventBody},
     ids::{RunId, Seq},
 };
 
@@ -18,12 +18,12 @@ pub(crate) enum RunProgress {
     Unknown,
     /// It is queued, executes, or waits for an answer.
     Unfinished,
-    /// It has ended.
-    Ended {
-        /// A number of the journal at which the session is as the run left it; `None` if it was removed from the queue, rolled
-        /// back, or its entries are no longer in the journal.
-        seq: Option<Seq>,
-    },
+    /// It has ended. At this number of the journal, the session is as the run left it.
+    Ended(Seq),
+    /// It was removed from the queue or rolled back, and has no result.
+    Removed,
+    /// It has ended, and its entries are no longer in the journal.
+    Trimmed,
 }
 
 impl RunProgress {
@@ -40,11 +40,11 @@ impl RunProgress {
                 Err(error) => return Err(error),
             };
             if status.run == run {
-                let ended = Self::Ended { seq: Some(status.last) };
-                return Ok(if status.status.is_busy() { Self::Unfinished } else { ended });
+                let is_busy = status.status.is_busy();
+                return Ok(if is_busy { Self::Unfinished } else { Self::Ended(status.last) });
             }
-            let trimmed = if status.run > run { Self::Ended { seq: None } } else { Self::Unknown };
-            let progress = Self::in_journal(session, run).await?.unwrap_or(trimmed);
+            let without_entries = if status.run > run { Self::Trimmed } else { Self::Unknown };
+            let progress = Self::in_journal(session, run).await?.unwrap_or(without_entries);
             // The run may have begun between the two reads.
             if session.status().await?.run == status.run {
                 return Ok(progress);
@@ -54,26 +54,38 @@ impl RunProgress {
 
     /// Reads the progress of a run that is not the present one from its entries; `None` if there are none.
     async fn in_journal(session: &Session, run: RunId) -> Result<Option<Self>, SessionError> {
-        let (mut after, mut progress) = (Seq::ZERO, None);
-        loop {
-            let page = session.events(after, PAGE).await?;
-            for event in page.iter().filter(|event| event.run == run) {
-                match (&event.body, progress) {
-                    (EventBody::RunQueued(_), None) => progress = Some(Self::Unfinished),
-                    // Another run is the present one, so that it does not execute any more, with or without an entry of its end.
-                    (EventBody::RunStarted(_) | EventBody::RunDequeued(_), _) => {
-                        progress = Some(Self::Ended { seq: None });
-                    }
-                    (EventBody::RunCompleted(_) | EventBody::RunFailed(_) | EventBody::RunStopped(_), _) => {
-                        progress = Some(Self::Ended { seq: event.seq });
-                    }
-                    _ => {}
-                }
+        let mut progress = None;
+        for_each_event(session, run, |event| match (&event.body, event.seq) {
+            (EventBody::RunQueued(_), _) => progress = Some(Self::Unfinished),
+            // Without a later entry of its end, the present run has replaced it.
+            (EventBody::RunStarted(_) | EventBody::RunDequeued(_), _) => progress = Some(Self::Removed),
+            (EventBody::RunCompleted(_) | EventBody::RunFailed(_) | EventBody::RunStopped(_), Some(seq)) => {
+                progress = Some(Self::Ended(seq))
             }
-            match page.last().and_then(|event| event.seq) {
-                Some(last) if page.len() == PAGE => after = last,
-                _ => return Ok(progress),
-            }
+            _ => {}
+        })
+        .await?;
+        Ok(progress)
+    }
+}
+
+/// Reads the events of a run in the journal, oldest first.
+///
+/// # Errors
+///
+/// Errors of the store.
+pub(crate) async fn for_each_event(
+    session: &Session,
+    run: RunId,
+    mut read: impl FnMut(&Event),
+) -> Result<(), SessionError> {
+    let mut after = Seq::ZERO;
+    loop {
+        let page = session.events(after, PAGE).await?;
+        page.iter().filter(|event| event.run == run).for_each(&mut read);
+        match page.last().and_then(|event| event.seq) {
+            Some(last) if page.len() == PAGE => after = last,
+            _ => return Ok(()),
         }
     }
 }

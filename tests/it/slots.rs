@@ -145,18 +145,29 @@ async fn a_paused_run_uses_no_slot_and_an_answered_one_does_not_wait() {
     assert_eq!(timeout(LONG, asks.wait_status()).await.unwrap(), RunStatus::Paused);
     let mut other = office.start("a1", false).await;
     assert_eq!(office.begun(2).await, ["a0", "a1"]);
-    let answered = office.session("a0").answer(Answers::only("yes")).await.unwrap();
+    let mut answered = office.session("a0").answer(Answers::only("yes")).await.unwrap();
     let mut third = office.start("a2", false).await;
     office.waiting(1).await;
-    // Both execute, and the third one begins when both have ended.
-    office.gate.0.add_permits(2);
-    for mut run in [answered, other.clone()] {
+    // Both execute. The end of one of them gives no slot to the third one, as the fourth one shows, which waits behind it.
+    office.gate.0.add_permits(1);
+    let one_ends = async {
+        tokio::select! {
+            status = other.wait_status() => status,
+            status = answered.wait_status() => status,
+        }
+    };
+    assert_eq!(timeout(LONG, one_ends).await.unwrap(), RunStatus::Completed);
+    let mut fourth = office.start("a3", false).await;
+    office.waiting(2).await;
+    office.gate.0.add_permits(1);
+    for run in [&mut other, &mut answered] {
         assert_eq!(timeout(LONG, run.wait_status()).await.unwrap(), RunStatus::Completed);
     }
-    assert_eq!(other.wait_status().await, RunStatus::Completed);
     office.begun(3).await;
-    office.gate.0.add_permits(1);
-    assert_eq!(timeout(LONG, third.wait_status()).await.unwrap(), RunStatus::Completed);
+    office.gate.0.add_permits(2);
+    for run in [&mut third, &mut fourth] {
+        assert_eq!(timeout(LONG, run.wait_status()).await.unwrap(), RunStatus::Completed);
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use agent_core::{
     Code, Run, RunStatus, Session, SessionError,
-    event::{EventBody, EventFilter},
+    event::{EventFilter, EventKind},
     ids::{RunId, Seq, SessionId},
     session::SessionStatus,
 };
@@ -21,13 +21,11 @@ use crate::{
     error::{ApiError, Contract, Rejection, map_session_error, session_not_found},
     fail_points,
     http::response::{HandlerResult, ok},
-    run_progress::RunProgress,
+    run_progress::{RunProgress, for_each_event},
     task_agent::ContextField,
     webhook::PreparedDelivery,
 };
 
-/// Events read per page.
-const PAGE: usize = 1_024;
 /// Maximum length of an idempotency key, in bytes.
 const KEY_BYTES: usize = 128;
 
@@ -173,29 +171,31 @@ async fn wait_for_result(app: &AppState, mut run: Run) -> Result<RunResponse, Ap
 
 /// Waits for the result of a run that an earlier request started, in this process or an earlier one.
 async fn wait_for_existing(app: &AppState, session: &Session, run: RunId) -> Result<RunResponse, ApiError> {
-    let mut events = session.subscribe_to(Some(Seq::ZERO), EventFilter::none().with_ends());
+    let ends = EventFilter::none().with_ends().with(EventKind::RunDequeued);
+    let mut events = session.subscribe_to(Some(Seq::ZERO), ends);
     loop {
         let status = session.status().await.map_err(map_session_error(session.id()))?;
-        if status.run == run && !matches!(status.status, RunStatus::Running) {
-            return match status.failure {
-                Some(_) if status.status == RunStatus::Failed => Err(stored_failure(session, &status)),
-                _ => session_response_for(app, session, &status).await,
-            };
+        if status.run == run && status.status != RunStatus::Running {
+            check_failure(session, &status)?;
+            return session_response_for(app, session, &status).await;
         }
         if status.run != run {
             let progress = RunProgress::read(session, run).await.map_err(map_session_error(session.id()))?;
             match progress {
-                RunProgress::Ended { seq: Some(seq) } => return session_response_at(app, session, seq).await,
-                RunProgress::Ended { seq: None } => {
-                    return Ok(ended_response(session, RunStatus::Completed));
+                RunProgress::Ended(seq) => {
+                    let status = session.status_at(seq).await.map_err(map_session_error(session.id()))?;
+                    check_failure(session, &status)?;
+                    return session_response_at(app, session, seq).await;
                 }
+                RunProgress::Removed => return Ok(ended_response(session, RunStatus::Stopped)),
+                RunProgress::Trimmed => return Err(result_not_kept(session, run)),
                 RunProgress::Unfinished | RunProgress::Unknown => {}
             }
         }
-        // Until the run ends or pauses.
+        // Until the run ends, pauses, or is removed from the queue.
         loop {
             match events.next().await {
-                Ok(event) if event.run == run && (event.body.ends_run() || is_pause(&event.body)) => break,
+                Ok(event) if event.run == run => break,
                 Ok(_) => {}
                 Err(error) if error.is_final() => return Err(session_not_found(session)),
                 Err(error) => {
@@ -217,8 +217,20 @@ fn ended_response(session: &Session, status: RunStatus) -> RunResponse {
     }
 }
 
-const fn is_pause(body: &EventBody) -> bool {
-    matches!(body, EventBody::RunPaused(_))
+/// Returns the error for a result that the journal no longer has.
+fn result_not_kept(session: &Session, run: RunId) -> ApiError {
+    let message = format!("the result of run {} is no longer in the journal", run.0);
+    let mut error = ApiError::new(Rejection::NotFound, message).about(session.id());
+    error.code = Code::CheckpointNotFound.name();
+    error
+}
+
+/// Fails if the run has failed.
+fn check_failure(session: &Session, status: &SessionStatus) -> Result<(), ApiError> {
+    match (status.status, &status.failure) {
+        (RunStatus::Failed, Some(_)) => Err(stored_failure(session, status)),
+        _ => Ok(()),
+    }
 }
 
 fn stored_failure(session: &Session, status: &SessionStatus) -> ApiError {
@@ -234,19 +246,16 @@ fn stored_failure(session: &Session, status: &SessionStatus) -> ApiError {
     error.with(json!(SessionData::new(status, None)))
 }
 
-/// Finds the journal entry with the end of a run.
+/// Finds the journal entry with the last end or pause of a run.
 async fn find_end(session: &Session, run: RunId) -> Result<Option<Seq>, SessionError> {
-    let mut after = Seq::ZERO;
     let mut found = None;
-    loop {
-        let page = session.events(after, PAGE).await?;
-        let ends = page.iter().filter(|event| event.run == run && event.body.ends_run());
-        found = ends.filter_map(|event| event.seq).next_back().or(found);
-        match page.last().and_then(|event| event.seq) {
-            Some(last) if page.len() == PAGE => after = last,
-            _ => return Ok(found),
+    for_each_event(session, run, |event| {
+        if event.body.ends_run() {
+            found = event.seq;
         }
-    }
+    })
+    .await?;
+    Ok(found)
 }
 
 async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<RunStart, ApiError> {
@@ -273,11 +282,14 @@ async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<Ru
     let delivery = match request.webhook {
         Some(webhook) => {
             // The webhook finds its run by the name of the request.
-            let has_key = key.is_some();
-            let name = key.unwrap_or_else(|| format!("webhook-{:032x}", fastrand::u128(..)));
-            if !has_key {
-                options = options.request(&name);
-            }
+            let name = match key {
+                Some(key) => key,
+                None => {
+                    let name = format!("webhook-{:032x}", fastrand::u128(..));
+                    options = options.request(&name);
+                    name
+                }
+            };
             Some(prepare_delivery(context, &session, &name, webhook.url).await?)
         }
         None => None,

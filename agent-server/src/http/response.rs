@@ -45,19 +45,13 @@ pub(crate) fn escape_separators(json: String) -> String {
 /// As [`escape_separators`], for bytes of a response that this crate does not write.
 #[cfg(feature = "mcp")]
 pub(crate) fn escape_separators_in(data: Bytes) -> Bytes {
-    let is_separator = |bytes: &[u8]| matches!(bytes, [0xe2, 0x80, 0xa8 | 0xa9]);
-    if !data.contains(&0xe2) || !data.windows(3).any(is_separator) {
+    if !data.contains(&0xe2) {
         return data;
     }
-    let mut escaped = Vec::with_capacity(data.len() + 16);
-    let mut rest = &data[..];
-    while let Some(at) = rest.windows(3).position(is_separator) {
-        escaped.extend_from_slice(&rest[..at]);
-        escaped.extend_from_slice(if rest[at + 2] == 0xa8 { b"\\u2028" } else { b"\\u2029" });
-        rest = &rest[at + 3..];
+    match std::str::from_utf8(&data) {
+        Ok(text) => escape_separators(text.to_owned()).into(),
+        Err(_) => data,
     }
-    escaped.extend_from_slice(rest);
-    escaped.into()
 }
 
 /// Returns a value as JSON, with a status. Caches must not store it.

@@ -132,17 +132,14 @@ impl DeliveryRegistry {
         let session = runtime.session_of(key.0.clone());
         let progress = async || RunProgress::read(&session, run).await;
         let is_bound = self.bound.lock().contains(&key);
-        if is_bound && matches!(progress().await?, RunProgress::Ended { .. }) {
-            self.cancel(prepared).await;
-            return Ok(());
-        }
-        let is_first = self.pending.lock().insert(key.0.clone(), run, &prepared.delivery);
-        if !is_first {
+        let is_superfluous = (is_bound && end_of(progress().await?).is_some())
+            || !self.pending.lock().insert(key.0.clone(), run, &prepared.delivery);
+        if is_superfluous {
             self.cancel(prepared).await;
             return Ok(());
         }
         // The run may have ended before the delivery was registered.
-        if let RunProgress::Ended { seq } = progress().await? {
+        if let Some(seq) = end_of(progress().await?) {
             self.ended(&key, seq).await;
         }
         let mut bound = self.bound.lock();
@@ -209,12 +206,12 @@ impl DeliveryRegistry {
             None => None,
         };
         match progress {
-            Some((run, RunProgress::Ended { seq })) => {
-                self.pending.lock().remove(&(target, run));
-                release(delivery, run, seq).await;
-            }
             Some((run, RunProgress::Unfinished)) => {
                 self.pending.lock().insert(target, run, delivery);
+            }
+            Some((run, progress)) if let Some(seq) = end_of(progress) => {
+                self.pending.lock().remove(&(target, run));
+                release(delivery, run, seq).await;
             }
             _ if WallClock.now_ms() - at > ORPHAN_AGE_MS => {
                 tracing::info!(session = %target, delivery = %delivery.id(), "a webhook of a request that started no run is deleted");
@@ -223,6 +220,15 @@ impl DeliveryRegistry {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Returns the entry that ended a run, as far as there is one; `None` if the run has not ended.
+const fn end_of(progress: RunProgress) -> Option<Option<Seq>> {
+    match progress {
+        RunProgress::Ended(seq) => Some(Some(seq)),
+        RunProgress::Removed | RunProgress::Trimmed => Some(None),
+        RunProgress::Unknown | RunProgress::Unfinished => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The REST paths: their responses when all is well, and questions to a person.
 
+use agent_core::ids::RunId;
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -223,4 +224,29 @@ async fn health_and_the_page_are_there() {
     let page = send(here.address, Method::GET, "/", &[], "").await;
     assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
     assert!(page.text.contains("/static/app.js"));
+}
+
+#[tokio::test]
+async fn a_repeated_request_gets_the_end_of_its_run_also_if_a_run_with_a_lower_number_came_after_it() {
+    let (here, _) = puppets().await;
+    let request = async |key: &str, path: &str, message: &str, on_busy: &str| {
+        let body = json!({"message": message, "session_id": "s", "on_busy": on_busy}).to_string();
+        let headers = [("idempotency-key", key)];
+        let sent = here.send(Method::POST, path, &headers, body);
+        tokio::time::timeout(crate::support::LONG, sent).await.expect("the request is answered")
+    };
+    assert_eq!(request("first", "/run", "ask two", "reject").await.body["status"], "paused");
+    assert_eq!(request("removed", "/run-async", "removed", "enqueue").await.body["data"]["run"], 2);
+    assert_eq!(request("queued", "/run-async", "queued", "enqueue").await.body["data"]["run"], 3);
+    here.runtime.session("s").unwrap().cancel_queued(RunId(2)).await.unwrap();
+    // It interrupts the first run, fails, and is followed by the queued one.
+    let failed = request("failing", "/run", "fail", "interrupt").await;
+    assert_eq!(failed.refusal(), (500, "node_failed"));
+    assert_eq!(request("queued", "/run", "queued", "enqueue").await.body["data"]["response"], "queued");
+    assert_eq!(here.reaches("s", "completed").await["data"]["run"], 3);
+
+    let again = request("failing", "/run", "fail", "interrupt").await;
+    assert_eq!(again.refusal(), (500, "node_failed"));
+    assert_eq!(request("first", "/run", "ask two", "reject").await.body["status"], "stopped");
+    assert_eq!(request("removed", "/run", "removed", "enqueue").await.body["status"], "stopped");
 }

@@ -9,7 +9,7 @@ use super::claimed_figures::{false_pairs, number_words};
 use super::findings::Findings;
 use super::message::words;
 use super::report::{facts, opening};
-use super::review::{Review, demo_reviews};
+use super::review::Review;
 use super::text::head;
 
 /// The most faults that are reported.
@@ -32,13 +32,8 @@ const MARKS: [(char, char); 6] = [('“', '”'), ('"', '"'), ('「', '」'), ('
 /// ```
 #[must_use]
 pub fn check_report(report: &str, findings: &Findings, message: &str) -> Vec<String> {
-    let ids: HashSet<&str> = findings
-        .brands
-        .iter()
-        .flat_map(|brand| brand.sentiment.reviews.iter().map(|review| review.review.as_str()))
-        .collect();
-    let reviews: Vec<&Review> =
-        demo_reviews().iter().filter(|review| ids.contains(review.id.as_str())).collect();
+    let reviews = findings.source_reviews();
+    let ids: HashSet<&str> = reviews.iter().map(|review| review.id.as_str()).collect();
     let mut faults = Vec::new();
     let mut rest = String::with_capacity(report.len());
     let mut known = Figures::default();

@@ -1,5 +1,7 @@
 //! Everything found about a brand, and about all brands of a request: small enough to keep in a state.
 
+use std::collections::HashSet;
+
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +10,7 @@ use super::catalogue::Brand;
 use super::change::{Change, analyse_change};
 use super::collect::{Collected, Dropped};
 use super::request::Request;
-use super::review::{Language, Review};
+use super::review::{Language, Review, demo_reviews};
 use super::sentiment::{Sentiment, analyse_sentiment, mean, round};
 use super::topics::{TopicFinding, analyse_aspects, analyse_topics};
 
@@ -136,6 +138,23 @@ impl Findings {
             brands.iter_mut().for_each(|finding| finding.change = None);
         }
         Self { request, brands }
+    }
+
+    /// Returns the reviews of all brands, in the order of the data.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trend_agent::{findings::Findings, request::Request};
+    ///
+    /// let findings = Findings::of(&Request::parse("Analyse the COSRX reviews"));
+    /// assert_eq!(findings.source_reviews().len(), findings.brands[0].reviews);
+    /// ```
+    #[must_use]
+    pub fn source_reviews(&self) -> Vec<&'static Review> {
+        let of_brands = self.brands.iter().flat_map(|finding| &finding.sentiment.reviews);
+        let ids: HashSet<&str> = of_brands.map(|review| review.review.as_str()).collect();
+        demo_reviews().iter().filter(|review| ids.contains(review.id.as_str())).collect()
     }
 
     /// Collects and analyses every brand of a request.

@@ -5,19 +5,13 @@ use crate::catalogue::{PRODUCTS, Product};
 use crate::findings::Findings;
 use crate::product_type::ProductType;
 use crate::request::{Channel, Inventory};
-use crate::review::{Language, Review, demo_reviews};
+use crate::review::{Language, Review};
 use crate::topics::{Topic, topics_of};
 
 /// One paragraph for each part that is asked for.
 pub(super) fn listed(findings: &Findings) -> String {
     let say = Say(findings.request.language);
-    let ids: Vec<&str> = findings
-        .brands
-        .iter()
-        .flat_map(|finding| finding.sentiment.reviews.iter().map(|review| review.review.as_str()))
-        .collect();
-    let reviews: Vec<&Review> =
-        demo_reviews().iter().filter(|review| ids.contains(&review.id.as_str())).collect();
+    let reviews = findings.source_reviews();
     let mut out = String::new();
     for part in &findings.request.inventory {
         line(&mut out, &paragraph(*part, findings, &reviews, say));

@@ -78,13 +78,7 @@ fn answer_to(question: Question, findings: &Findings, say: Say) -> String {
 
 /// Reviews word for word, the newest or the first ones.
 fn listed(findings: &Findings, listing: Listing, say: Say) -> String {
-    let ids: Vec<&str> = findings
-        .brands
-        .iter()
-        .flat_map(|finding| finding.sentiment.reviews.iter().map(|review| review.review.as_str()))
-        .collect();
-    let mut reviews: Vec<_> =
-        demo_reviews().iter().filter(|review| ids.contains(&review.id.as_str())).collect();
+    let mut reviews = findings.source_reviews();
     reviews.sort_by(|a, b| (b.date, &a.id).cmp(&(a.date, &b.id)));
     let shown = reviews.len().min(usize::from(listing.count));
     let mut out = say.of(

@@ -4,18 +4,12 @@ use super::super::{Say, line, percent};
 use super::periods::{FEWEST, Side, rating_differs};
 use crate::findings::Findings;
 use crate::request::{Channel, Question, Split};
-use crate::review::{Language, Review, demo_reviews};
+use crate::review::{Language, Review};
 
 /// The verdict, and the figures of each part.
 pub(super) fn compared(findings: &Findings, split: Split) -> String {
     let say = Say(findings.request.language);
-    let ids: Vec<&str> = findings
-        .brands
-        .iter()
-        .flat_map(|finding| finding.sentiment.reviews.iter().map(|review| review.review.as_str()))
-        .collect();
-    let reviews: Vec<&Review> =
-        demo_reviews().iter().filter(|review| ids.contains(&review.id.as_str())).collect();
+    let reviews = findings.source_reviews();
     let part = |fits: &dyn Fn(&Review) -> bool| -> Side {
         let own: Vec<Review> =
             reviews.iter().filter(|review| fits(review)).map(|review| (*review).clone()).collect();
