@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use agent_core::{
-    Context, END, Graph, NodeError, Runtime, START, State, graph::NodeExt, ids::Seq,
-    journal::InMemoryJournal, retry::RetryPolicy, run::RunStatus, testing::HookedStore,
+    Context, END, Graph, NodeError, Runtime, START, Session, State, clock::ManualClock, event::EventBody,
+    graph::NodeExt, ids::Seq, journal::InMemoryJournal, retry::RetryPolicy, run::RunStatus,
+    testing::HookedStore,
 };
 use serde::{Deserialize, Serialize};
 use tests::{Dying, World, journal, kinds, on, within_an_hour};
@@ -210,4 +211,119 @@ async fn a_task_whose_tries_are_used_up_is_not_tried_again_by_the_next_process()
         assert_eq!(world.times("try"), 4);
     }
     assert!(found > 0, "no death fell between the last failed try and the run's end");
+}
+
+/// Fails once, and waits for up to a minute before its second attempt.
+fn retrying() -> Graph<Count> {
+    let retry = RetryPolicy::attempts(2).first_wait(Duration::from_secs(60));
+    Graph::<Count>::builder("retrying")
+        .node(
+            "call",
+            (async |_: &Count, cx: &Context| match cx.get::<Arc<World>>()?.happens("try") {
+                1 => Err(NodeError::transient("not now")),
+                _ => Ok(Count::update().n(1u64)),
+            })
+            .retry(retry),
+        )
+        .edge(START, "call")
+        .edge("call", END)
+        .build()
+        .unwrap()
+}
+
+/// Waits until the first attempt has failed. Returns the wait before the second.
+async fn until_failed(session: &Session) -> Duration {
+    within_an_hour(async {
+        loop {
+            let events = session.events(Seq::ZERO, 100).await.unwrap();
+            let wait = events.iter().find_map(|event| match &event.body {
+                EventBody::NodeFailed(failed) => failed.retry_in_ms,
+                _ => None,
+            });
+            match wait {
+                Some(wait) => return Duration::from_millis(wait),
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_a_retry_continues_in_the_next_process_and_no_death_in_it_counts() {
+    let (journal, world, graph) = (journal(), Arc::new(World::default()), retrying());
+    let clock = Arc::new(ManualClock::new(1_000_000));
+    let process = || {
+        let store = Dying::never(&journal);
+        let builder = Runtime::builder().journal(store.clone()).clock(Arc::clone(&clock) as _);
+        (builder.graph(&graph).provide(Arc::clone(&world)).build(), store)
+    };
+    let (runtime, store) = process();
+    let run = runtime.session("s").unwrap().run(&graph, Count::update()).start().await.unwrap();
+    let wait = until_failed(&runtime.session("s").unwrap()).await;
+    store.kill();
+    drop(run);
+    runtime.shutdown(Duration::ZERO).await;
+    for _ in 0..5 {
+        let (runtime, store) = process();
+        let recovered = runtime.recover().await.unwrap();
+        assert_eq!((recovered.resumed.len(), recovered.failed.len()), (1, 0), "{recovered:?}");
+        clock.advance(wait / 10);
+        tokio::time::sleep(wait / 10).await;
+        assert_eq!(world.times("try"), 1, "the wait is not cut short by a restart");
+        store.kill();
+        runtime.shutdown(Duration::ZERO).await;
+    }
+    let (runtime, _store) = process();
+    let began = tokio::time::Instant::now();
+    runtime.recover().await.unwrap();
+    let session = runtime.session("s").unwrap();
+    within_an_hour(async {
+        while session.status().await.unwrap().status == RunStatus::Running {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(session.status().await.unwrap().status, RunStatus::Completed);
+    assert_eq!(world.times("try"), 2);
+    let (rest, passed) = (wait / 2, began.elapsed());
+    assert!(passed + Duration::from_millis(10) >= rest, "{passed:?} of {rest:?}");
+    assert!(passed < rest + Duration::from_secs(1), "{passed:?} of {rest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_stopped_in_a_wait_for_a_retry_tries_at_once_when_it_is_resumed() {
+    let (journal, world, graph) = (journal(), Arc::new(World::default()), retrying());
+    let runtime = on(&journal).graph(&graph).provide(Arc::clone(&world)).build();
+    let session = runtime.session("s").unwrap();
+    session.run(&graph, Count::update()).start().await.unwrap();
+    until_failed(&session).await;
+    session.stop().await.unwrap();
+    let began = tokio::time::Instant::now();
+    let outcome = within_an_hour(session.resume().await.unwrap().outcome::<Count>()).await.unwrap();
+    assert_eq!((outcome.state().unwrap().n, began.elapsed().as_secs()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graph_has_its_own_number_of_takeovers() {
+    let (journal, world) = (journal(), Arc::new(World::default()));
+    let graph = Graph::<Count>::builder("patient")
+        .node("call", async |_: &Count, cx: &Context| {
+            let process = cx.get::<Process>()?;
+            if process.world.happens("bomb") < 9 {
+                process.store.kill();
+            }
+            Ok(Count::update().n(1u64))
+        })
+        .edge(START, "call")
+        .edge("call", END)
+        .max_takeovers(7)
+        .build()
+        .unwrap();
+    begin(&journal, &world, &graph).await;
+    for _ in 0..7 {
+        take_over(&journal, &world, &graph).await;
+    }
+    let recovered = process(&journal, &world, &graph).recover().await.unwrap();
+    assert_eq!((world.times("bomb"), recovered.failed.len()), (8, 1), "{recovered:?}");
 }

@@ -40,6 +40,7 @@ pub struct GraphBuilder<S: State> {
     pub(super) leads: Vec<(String, Vec<String>)>,
     pub(super) parent_leads: Vec<(String, Vec<String>)>,
     pub(super) max_supersteps: u64,
+    pub(super) max_takeovers: Option<u32>,
     pub(super) concurrency: usize,
     pub(super) on_failure: FailurePolicy,
     pub(super) on_stop: Option<CloseFn<S>>,
@@ -76,6 +77,7 @@ impl<S: State> GraphBuilder<S> {
             leads: Vec::new(),
             parent_leads: Vec::new(),
             max_supersteps: 100,
+            max_takeovers: None,
             concurrency: usize::MAX,
             on_failure: FailurePolicy::default(),
             on_stop: None,
@@ -370,6 +372,34 @@ impl<S: State> GraphBuilder<S> {
     /// ```
     pub const fn max_supersteps(mut self, limit: u64) -> Self {
         self.max_supersteps = limit;
+        self
+    }
+
+    /// Sets the maximum number of takeovers without progress for runs of this graph; see
+    /// [`RuntimeOptions::max_takeovers`](crate::RuntimeOptions::max_takeovers), which is the default.
+    ///
+    /// More than the default is for nodes that work for long and do not end the process themselves; `u32::MAX` never fails a
+    /// run for this reason.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, START, State};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { text: String, #[state(add)] words: u64 }
+    /// # async fn write(_: &Draft, _: &Context) -> agent_core::Result<DraftUpdate> { Ok(Draft::update().text("…")) }
+    /// let graph = Graph::<Draft>::builder("draft")
+    ///     .node("write", write)
+    ///     .edge(START, "write")
+    ///     .edge("write", END)
+    ///     .max_takeovers(10)
+    ///     .build()?;
+    /// # assert_eq!(graph.name(), "draft");
+    /// # Ok::<(), agent_core::graph::BuildError>(())
+    /// ```
+    pub const fn max_takeovers(mut self, limit: u32) -> Self {
+        self.max_takeovers = Some(limit);
         self
     }
 

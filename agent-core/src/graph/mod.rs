@@ -102,6 +102,7 @@ pub(crate) struct Inner<S: State> {
     /// By node; `START` is the last one.
     pub(crate) choices: Vec<Choices<S>>,
     pub(crate) max_supersteps: u64,
+    pub(crate) max_takeovers: Option<u32>,
     pub(crate) concurrency: usize,
     pub(crate) on_failure: FailurePolicy,
     pub(crate) on_stop: Option<CloseFn<S>>,

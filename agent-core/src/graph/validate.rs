@@ -291,6 +291,7 @@ impl<S: State> Freezer<S> {
             index: self.names.index,
             choices: self.choices,
             max_supersteps: builder.max_supersteps,
+            max_takeovers: builder.max_takeovers,
             concurrency: builder.concurrency,
             on_failure: builder.on_failure,
             on_stop: builder.on_stop,

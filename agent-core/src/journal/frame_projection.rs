@@ -5,7 +5,7 @@ use super::{
     entry::{Closing, TaskCommitted},
     stored_schedule::{StoredInFlight, StoredSchedule, TaskStart},
 };
-use crate::{ids::TaskId, json::Stored};
+use crate::{ids::TaskId, json::Stored, run::RunStatus};
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -154,15 +154,36 @@ impl FrameProjection {
         }
     }
 
-    /// Resets the attempts for a resumed run: earlier ones do not count against the retry policy.
-    pub(crate) fn reset_attempts(&mut self) {
+    /// Prepares the tasks for a resume of a run with this status. After a failure, their attempts are counted anew; what a
+    /// caller resumes does not wait for a retry.
+    pub(crate) fn prepare_resume(&mut self, status: RunStatus) {
+        if !matches!(status, RunStatus::Failed | RunStatus::Stopped) {
+            return;
+        }
         for task in self.tasks.values_mut() {
-            task.forgiven = task.failed;
-            task.exhausted = None;
+            task.retry = None;
+            if status == RunStatus::Failed {
+                task.forgiven = task.failed;
+                task.exhausted = None;
+            }
             if let Some(inner) = &mut task.inner {
-                inner.reset_attempts();
+                inner.prepare_resume(status);
             }
         }
+    }
+
+    /// Returns whether each unfinished task waits for its next attempt, so that no code of the run is at work.
+    pub(crate) fn waits_for_retries(&self, now: i64) -> bool {
+        let mut waits = false;
+        for task in self.schedule.iter().flat_map(|schedule| &schedule.due) {
+            match self.tasks.get(&task.0) {
+                Some(record) if record.has_ended() => {}
+                Some(record) if record.retry.is_some_and(|retry| retry.left(now) > 0) => waits = true,
+                Some(TaskRecord { inner: Some(inner), .. }) if inner.waits_for_retries(now) => waits = true,
+                _ => return false,
+            }
+        }
+        waits
     }
 
     /// Allows tasks that failed after all attempts to run again.
@@ -185,10 +206,7 @@ impl FrameProjection {
                 None => TaskId::root(name, number),
             };
             match self.tasks.get(&number) {
-                Some(record)
-                    if record.finished.is_some()
-                        || record.handled.is_some()
-                        || record.exhausted.is_some() => {}
+                Some(record) if record.has_ended() => {}
                 Some(TaskRecord { inner: Some(inner), .. }) => {
                     tasks.extend(inner.at_work(Some(&Arc::new(id))))
                 }

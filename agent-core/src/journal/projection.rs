@@ -88,6 +88,8 @@ pub(crate) struct TaskRecord {
     pub(crate) failed: u32,
     /// Number of attempts that failed before the run failed and was resumed.
     pub(crate) forgiven: u32,
+    /// The wait before the next attempt.
+    pub(crate) retry: Option<RetryWait>,
     /// The last failure, if a handler takes it.
     pub(crate) handled: Option<crate::journal::entry::TaskFailure>,
     /// The last failure, if no attempt follows and no handler takes it: the run fails with it.
@@ -99,6 +101,29 @@ pub(crate) struct TaskRecord {
     /// Number of events and todo changes, by fingerprint.
     pub(crate) emitted: HashMap<u64, u32>,
     pub(crate) inner: Option<Box<FrameProjection>>,
+}
+
+impl TaskRecord {
+    /// Returns whether the task has finished, or failed for the last time.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.finished.is_some() || self.handled.is_some() || self.exhausted.is_some()
+    }
+}
+
+/// A wait between two attempts of a task.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RetryWait {
+    /// Unix time of its begin, in milliseconds.
+    pub(crate) since: i64,
+    pub(crate) wait_ms: u64,
+}
+
+impl RetryWait {
+    /// Returns what is left of the wait, in milliseconds: never more than all of it, whatever the clock says.
+    pub(crate) fn left(self, now: i64) -> u64 {
+        let passed = u64::try_from(now.saturating_sub(self.since)).unwrap_or(0);
+        self.wait_ms.saturating_sub(passed)
+    }
 }
 
 /// A question of a task.
@@ -194,9 +219,7 @@ impl Projection {
                 self.add_labels(&accepted.labels);
             }
             Fact::RunResumed(resumed) => {
-                if self.status == RunStatus::Failed {
-                    self.root.reset_attempts();
-                }
+                self.root.prepare_resume(self.status);
                 self.resume_limits(resumed.limits);
                 self.status = RunStatus::Running;
                 self.failure = None;
@@ -263,6 +286,7 @@ impl Projection {
             Fact::TaskFailed(failure) => {
                 let task = self.task(&Arc::clone(&failure.task));
                 task.failed = failure.attempt;
+                task.retry = failure.retry_in_ms.map(|wait_ms| RetryWait { since: entry.at, wait_ms });
                 // A new attempt keeps only successful steps.
                 task.steps.retain(|_, step| step.result.is_ok());
                 task.emitted.clear();

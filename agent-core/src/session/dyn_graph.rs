@@ -33,6 +33,8 @@ pub(crate) trait DynGraph: Send + Sync {
     fn identity(&self) -> Identity<'_>;
     /// Returns whether the graph is an agent, which can be steered.
     fn is_agent(&self) -> bool;
+    /// Returns the maximum number of takeovers without progress, if the graph has its own.
+    fn max_takeovers(&self) -> Option<u32>;
     fn mermaid(&self) -> String;
     fn dot(&self) -> String;
     fn description(&self) -> GraphDescription;
@@ -113,6 +115,10 @@ impl<S: State> DynGraph for ErasedGraph<S> {
 
     fn is_agent(&self) -> bool {
         TypeId::of::<S>() == TypeId::of::<AgentState>()
+    }
+
+    fn max_takeovers(&self) -> Option<u32> {
+        self.0.0.max_takeovers
     }
 
     fn mermaid(&self) -> String {

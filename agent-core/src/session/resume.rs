@@ -40,9 +40,11 @@ impl LockedSession {
         if !idle.writer().is_durable() {
             return Err(SessionError::CannotResume { session: self.id().clone() });
         }
-        let run = self.graph_of(&idle.projection().graph)?.read_run(idle.projection())?;
+        let graph = self.graph_of(&idle.projection().graph)?;
+        let max_takeovers = graph.max_takeovers().unwrap_or(self.shared.options.max_takeovers);
+        let run = graph.read_run(idle.projection())?;
         let takeover = self.is_takeover(why, idle.projection()).await?;
-        if takeover && idle.projection().takeovers >= self.shared.options.max_takeovers {
+        if takeover && idle.projection().takeovers >= max_takeovers {
             return Err(Box::pin(self.fail_crash_loop(idle)).await);
         }
         run.resume(self, Resumed { limits, takeover }, idle).await
@@ -64,10 +66,8 @@ impl LockedSession {
         let ReadRun { state, schedule, starts } = read;
         let (writer, IdleProjection { mut projection, .. }) = idle.into_parts();
         let mut frame_projection = std::mem::take(&mut projection.root);
-        if projection.status == RunStatus::Failed {
-            // As the projection will be after `RunResumed`.
-            frame_projection.reset_attempts();
-        }
+        // As the projection will be after `RunResumed`.
+        frame_projection.prepare_resume(projection.status);
         let mut todos = std::mem::take(&mut projection.todos);
         let mut facts: Vec<Fact> = todo_facts(todos.restore(&["stopped", "the run failed"])).collect();
         facts.push(Fact::RunResumed(resumed));

@@ -65,7 +65,8 @@ impl Session {
         self.lock().await.complete(take_over).await
     }
 
-    /// Returns whether the run of `projection` was left by a process that died, not by a shutdown or by this process.
+    /// Returns whether the run of `projection` was left by a process that died while it executed code of the run: not by a
+    /// shutdown or by this process, and not while all of its tasks waited for a retry.
     pub(super) async fn is_takeover(
         &self,
         why: Resumption,
@@ -74,6 +75,7 @@ impl Session {
         if why == Resumption::InProcess
             || projection.status != RunStatus::Running
             || self.cell.inner.lock().lost.is_some()
+            || projection.root.waits_for_retries(self.shared.clock.now_ms())
         {
             return Ok(false);
         }

@@ -75,6 +75,8 @@ pub(crate) fn graph(
         .edge(START, "wait")
         .edge("wait", "tell")
         .edge("tell", END)
+        // A delivery does not end the process; it is at work when a run does.
+        .max_takeovers(u32::MAX)
         .build()
 }
 

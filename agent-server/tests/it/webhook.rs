@@ -22,6 +22,7 @@ use hyper::{HeaderMap, Method, Request, Response, body::Incoming, server::conn::
 use hyper_util::rt::TokioIo;
 use ring::hmac;
 use serde_json::{Value, json};
+use tests::Dying;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -306,6 +307,34 @@ async fn a_webhook_outlives_the_process_that_accepted_it() {
     let (runtime, _, end, tasks) = process(&store).await;
     let (_, reported) = receiver.reported().await;
     assert_eq!((&reported["type"], &reported["data"]["session_id"]), (&json!("run.stopped"), &json!("s")));
+    until(&runtime, <[_]>::is_empty).await;
+    drop(end);
+    timeout(LONG, tasks.wait()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_webhook_is_not_given_up_however_often_its_process_dies() {
+    let store = Arc::new(InMemoryJournal::new());
+    let mut receiver = Receiver::start().await;
+    receiver.status.store(0, Ordering::SeqCst);
+    let mut first = None;
+    for number in 0..6 {
+        let dying = Dying::never(&store);
+        let (_, address, end, tasks) = process(&(dying.clone() as Arc<dyn JournalStore>)).await;
+        if number == 0 {
+            let body = json!({"message": "x", "session_id": "s", "webhook": {"url": receiver.url()}});
+            assert_eq!(send(address, Method::POST, "/run", &[], body.to_string()).await.status, 200);
+        }
+        let (id, _) = receiver.reported().await;
+        assert_eq!(first.get_or_insert(id.clone()), &id);
+        // While the request is sent.
+        dying.kill();
+        drop(end);
+        timeout(LONG, tasks.wait()).await.unwrap();
+    }
+    receiver.status.store(200, Ordering::SeqCst);
+    let (runtime, _, end, tasks) = process(&(store as Arc<dyn JournalStore>)).await;
+    assert_eq!(receiver.reported().await.1["type"], "run.completed");
     until(&runtime, <[_]>::is_empty).await;
     drop(end);
     timeout(LONG, tasks.wait()).await.unwrap();

@@ -101,7 +101,14 @@ pub(crate) async fn run_task<S: State>(
             });
         }
         let waits = record.asked.values().any(|asked| asked.answer.is_none());
+        let retry = record.retry;
         cx.restore(*record);
+        if let Some(retry) = retry {
+            let left = Duration::from_millis(retry.left(env.clock.now_ms()));
+            if !left.is_zero() && Box::pin(unless_stopped(env, sleep(left))).await.is_none() {
+                return TaskResult::Cancelled;
+            }
+        }
         if waits {
             // The task continues when all of its questions are answered, as a task in memory does.
             let answered = Box::pin(unless_stopped(env, wait_for_answers(cx.replay())));
