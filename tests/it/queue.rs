@@ -1,11 +1,13 @@
 //! A second run on a busy session: refused, queued, or started after the first run is interrupted or rolled back.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use agent_core::{
-    BusyPolicy, Context, END, Graph, Result, RunOptions, RunStatus, Runtime, START, SessionError,
+    BusyPolicy, Context, END, Graph, Result, RunOptions, RunStatus, Runtime, START, Session, SessionError,
+    event::EventBody,
     journal::{InMemoryJournal, JournalStore},
 };
+use tests::Dying;
 use tokio::sync::Notify;
 
 use super::graph::{Trail, TrailUpdate};
@@ -260,4 +262,103 @@ async fn a_session_remembers_its_latest_1024_named_requests_across_a_restart() {
     let session = runtime(&store, &gate).session("s").unwrap();
     let forgotten = session.run(&gated(), held(false)).options(named(6)).start().await.unwrap();
     assert_eq!(forgotten.id().0, 1_031, "an older name starts a run again, as its documentation says");
+}
+
+/// Waits at a gate in each of two supersteps.
+fn gated_twice() -> Graph<Trail> {
+    let wait = async |s: &Trail, cx: &Context| {
+        if s.left {
+            cx.get::<Arc<Gate>>()?.0.notified().await;
+        }
+        Result::Ok(Trail::update().steps([format!("run {}", cx.run().0)]))
+    };
+    Graph::<Trail>::builder("gated_twice")
+        .node("first", wait)
+        .node("second", wait)
+        .path([START, "first", "second", END])
+        .build()
+        .unwrap()
+}
+
+/// Fails unless the requests `b` and `c` are known as those of the runs 2 and 3.
+async fn assert_known(session: &Session, graph: &Graph<Trail>, place: &str) {
+    for (name, run) in [("b", 2), ("c", 3)] {
+        let again = RunOptions::default().on_busy(BusyPolicy::Enqueue).request(name);
+        match session.run(graph, held(false)).options(again).start().await {
+            Err(SessionError::SameRequest { run: known, .. }) => assert_eq!(known.0, run, "{name}, {place}"),
+            other => panic!("{name}, {place}: {:?}", other.map(|run| run.id())),
+        }
+        // A run without a journal is not read while it executes.
+        if session.status().await.unwrap().status != RunStatus::Running || place.contains("journal") {
+            let known = session.run_of_request(name).await.unwrap();
+            assert_eq!(known.map(|known| known.0), Some(run), "{name}, {place}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_request_of_a_queued_run_stays_known_whatever_becomes_of_the_run() {
+    let graph = gated_twice();
+    for snapshot_bytes in [None, Some(1), Some(u64::MAX)] {
+        let journal = snapshot_bytes.map(|_| Arc::new(InMemoryJournal::new()));
+        let mut gate = Arc::new(Gate::default());
+        let process = |gate: &Arc<Gate>| {
+            let store = journal.as_ref().map(Dying::never);
+            let builder = Runtime::builder().graph(&graph).provide(Arc::clone(gate)).options(|o| {
+                o.lease_ttl = Duration::ZERO;
+                o.snapshot_bytes = snapshot_bytes.unwrap_or(o.snapshot_bytes);
+            });
+            let runtime = match store.clone() {
+                Some(store) => builder.journal(store).build(),
+                None => builder.build(),
+            };
+            (runtime, store)
+        };
+        let what = if journal.is_some() { format!("journal, {snapshot_bytes:?}") } else { String::new() };
+        let (mut runtime, store) = process(&gate);
+        let queue = RunOptions::default().on_busy(BusyPolicy::Enqueue);
+        let mut session = runtime.session("s").unwrap();
+        let begin = async |session: &Session, left, options| {
+            session.run(&graph, held(left)).options(options).start().await.unwrap()
+        };
+        let one = begin(&session, true, queue.clone()).await;
+        let mut events = session.subscribe(None);
+        begin(&session, false, queue.clone().request("b")).await;
+        let third = begin(&session, false, queue.clone().request("c")).await;
+        assert_known(&session, &graph, &format!("queued; {what}")).await;
+        session.cancel_queued(third.id()).await.unwrap();
+        assert_known(&session, &graph, &format!("removed; {what}")).await;
+        gate.0.notify_one();
+        while !matches!(events.next().await.unwrap().body, EventBody::SuperstepCommitted(_)) {}
+        assert_known(&session, &graph, &format!("after a commit; {what}")).await;
+        let next = begin(&session, false, queue.clone()).await;
+        assert_eq!(next.id().0, 4, "the number of a run that left the queue is not used again");
+
+        if let Some(store) = store {
+            store.kill();
+            runtime.shutdown(Duration::ZERO).await;
+            gate = Arc::default();
+            runtime = process(&gate).0;
+            session = runtime.session("s").unwrap();
+            runtime.recover().await.unwrap();
+            assert_known(&session, &graph, &format!("after a death; {what}")).await;
+        }
+        let mut events = session.subscribe(None);
+        gate.0.notify_one();
+        let mut completed = 0;
+        if session.status().await.unwrap().run.0 == 4 && !session.status().await.unwrap().status.is_busy() {
+            completed = 3;
+        }
+        while completed < 3 {
+            let event = events.next().await.unwrap();
+            completed += u32::from(matches!(event.body, EventBody::RunCompleted(_)));
+        }
+        assert_known(&session, &graph, &format!("after its run; {what}")).await;
+        drop((one, next));
+        if journal.is_some() {
+            runtime.shutdown(Duration::ZERO).await;
+            let session = process(&gate).0.session("s").unwrap();
+            assert_known(&session, &graph, &format!("in a third process; {what}")).await;
+        }
+    }
 }

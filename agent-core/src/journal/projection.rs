@@ -31,7 +31,7 @@ pub(crate) const FORMAT: u32 = 1;
 pub(crate) const STEER: &str = "steer";
 
 /// Number of request names that a session remembers; see [`RunOptions::request`](crate::RunOptions::request).
-const REQUESTS: usize = 1_024;
+pub(crate) const REQUESTS: usize = 1_024;
 
 /// Projection of a session.
 #[derive(Debug, Default)]
@@ -432,7 +432,8 @@ impl Projection {
         }
     }
 
-    fn remember_request(&mut self, request: String, run: RunId) {
+    /// Adds a named request, or moves it to the end.
+    pub(crate) fn remember_request(&mut self, request: String, run: RunId) {
         let requests = Arc::make_mut(&mut self.requests);
         requests.retain(|(known, _)| *known != request);
         if requests.len() >= REQUESTS {

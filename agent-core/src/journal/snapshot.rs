@@ -73,7 +73,10 @@ impl Snapshot {
         for todo in self.todos {
             todos.take(todo);
         }
-        Projection {
+        // Earlier versions kept the names of queued requests in the queue only.
+        let queued: Vec<(String, RunId)> =
+            self.queue.iter().filter_map(|(run, queued)| Some((queued.request.clone()?, *run))).collect();
+        let mut projection = Projection {
             last,
             run: self.run,
             status: self.status,
@@ -106,6 +109,10 @@ impl Snapshot {
             context: self.context,
             pauses: self.pauses,
             steered: self.steered.into_iter().map(|message| (message, None)).collect(),
+        };
+        for (name, run) in queued {
+            projection.remember_request(name, run);
         }
+        projection
     }
 }

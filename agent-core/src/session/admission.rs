@@ -2,7 +2,7 @@
 
 use super::{RunOptions, Session, SessionError, options::name_of};
 use crate::{
-    ids::RunId,
+    ids::{RunId, Seq},
     journal::{projection::Projection, store::is_label},
 };
 use std::collections::BTreeMap;
@@ -29,9 +29,8 @@ impl Session {
     ) -> Result<(), SessionError> {
         let Some(request) = &options.request else { return Ok(()) };
         let inner = self.cell.inner.lock();
-        let queued =
-            inner.queue.iter().filter_map(|waiting| Some((waiting.queued.request.as_ref()?, waiting.run)));
-        let known = known.iter().map(|(known, run)| (known, *run));
+        let queued = inner.queue.requests_until(Seq(u64::MAX));
+        let known = known.iter().map(|(known, run)| (known.as_str(), *run));
         match known.chain(queued).find(|(known, _)| name_of(known) == name_of(request)) {
             Some((known, run)) if known == request => {
                 Err(SessionError::SameRequest { session: self.id().clone(), run })

@@ -1,6 +1,6 @@
 //! A session in memory: event broadcast, pending questions, queue, and the run while there is one.
 
-use std::{any::Any, collections::VecDeque, sync::Arc};
+use std::{any::Any, sync::Arc};
 
 use parking_lot::Mutex;
 
@@ -9,6 +9,7 @@ use super::{
     dyn_graph::DynGraph,
     phase::{Effect, Phase, PhaseEvent},
     reopen::LostRun,
+    run_queue::{QueuedRun, RunQueue},
     run_watch::{RunResult, RunSender},
     runtime::Shared,
 };
@@ -40,9 +41,7 @@ pub(crate) struct Inner {
     pub(crate) live: Option<Arc<LiveRun>>,
     /// Cached projection while no run is in memory.
     pub(crate) idle: Option<IdleProjection>,
-    /// Queued runs, in the order in which they begin.
-    pub(crate) queue: VecDeque<QueuedRun>,
-    pub(crate) queue_retry: QueueRetry,
+    pub(crate) queue: RunQueue,
     /// The graph of the latest run that was in memory: an unfinished run continues with it.
     pub(crate) graph: Option<Arc<dyn DynGraph>>,
     /// The run that ended because its store failed, until it continues.
@@ -60,26 +59,6 @@ impl Inner {
     pub(crate) fn holds(&self) -> bool {
         self.writer.as_ref().is_some_and(|(writer, _)| !writer.has_failed())
     }
-}
-
-/// A queued run.
-pub(crate) struct QueuedRun {
-    pub(crate) run: RunId,
-    /// Its entry; 0 when it was read from the store.
-    pub(crate) seq: Seq,
-    pub(crate) queued: Queued,
-    /// The graph that it was queued with, if that was in this process.
-    pub(crate) graph: Option<Arc<dyn DynGraph>>,
-    /// Becomes the sender of the run.
-    pub(crate) watch: RunSender,
-}
-
-/// A wait before queued runs are tried again.
-#[derive(Default)]
-pub(crate) struct QueueRetry {
-    pub(crate) pending: bool,
-    /// Attempts since the last start of a queued run.
-    pub(crate) attempts: u32,
 }
 
 /// Cached projection and state of an idle session, so that the next run need not read the journal.
@@ -198,8 +177,7 @@ impl SessionCell {
 
     /// Returns the number of the next run; `runs` is the highest one in the journal.
     pub(crate) fn next_run(&self, runs: RunId) -> RunId {
-        let queued = self.inner.lock().queue.iter().map(|queued| queued.run).max();
-        RunId(runs.max(queued.unwrap_or_default()).0 + 1)
+        RunId(runs.max(self.inner.lock().queue.last()).0 + 1)
     }
 
     /// Appends a queued run to the journal and adds it to the queue, in the same order.
@@ -219,16 +197,13 @@ impl SessionCell {
             Some(seq) => seq,
             None => writer.push(run, [fact])?,
         };
-        inner.queue.push_back(QueuedRun { run, seq, queued, graph: Some(graph), watch });
+        inner.queue.push(QueuedRun { run, seq, queued, graph: Some(graph), watch });
         Ok(seq)
     }
 
     /// Removes a run from the queue and returns its sender.
     pub(crate) fn remove_queued(&self, run: RunId) -> Option<RunSender> {
-        let mut inner = self.inner.lock();
-        let at = inner.queue.iter().position(|queued| queued.run == run)?;
-        inner.queue_retry.attempts = 0;
-        inner.queue.remove(at).map(|queued| queued.watch)
+        Some(self.inner.lock().queue.remove(run)?.watch)
     }
 
     /// Returns the estimated size of an idle session in memory, in bytes; 0 if nothing is cached or there is no store.

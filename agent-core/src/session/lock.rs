@@ -6,8 +6,9 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{
     Session, SessionError,
-    cell::{IdleProjection, QueuedRun, SessionCell, summary_of},
+    cell::{IdleProjection, SessionCell, summary_of},
     command::Command,
+    run_queue::QueuedRun,
     run_watch::RunSender,
 };
 use crate::{
@@ -95,7 +96,7 @@ impl LockedSession {
         for (run, queued) in &projection.queue {
             if !inner.queue.iter().any(|waiting| waiting.run == *run) {
                 let (run, queued) = (*run, queued.clone());
-                inner.queue.push_back(QueuedRun {
+                inner.queue.push(QueuedRun {
                     run,
                     seq: Seq::ZERO,
                     queued,
@@ -104,6 +105,7 @@ impl LockedSession {
                 });
             }
         }
+        inner.queue.forget_requests_until(projection.last);
         drop(inner);
         Ok((writer, IdleProjection { projection: Box::new(projection), state: None }))
     }

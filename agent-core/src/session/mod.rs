@@ -28,6 +28,7 @@ mod resume;
 mod run_end;
 mod run_handle;
 mod run_input;
+mod run_queue;
 mod run_report;
 mod run_watch;
 mod runtime;

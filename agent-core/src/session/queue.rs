@@ -67,6 +67,7 @@ impl LockedSession {
         let seq = self.cell.enqueue(writer, run, queued, instance, result)?;
         if let Err(error) = writer.wait_durable(seq).await {
             self.cell.remove_queued(run);
+            self.cell.inner.lock().queue.forget_request(run);
             if self.cell.live().is_none() {
                 self.cell.invalidate();
             }
@@ -229,19 +230,12 @@ impl Session {
 impl Shared {
     /// Retries the queue of a session after a wait. At most one retry per session is pending.
     fn retry_queue(self: &Arc<Self>, cell: &Arc<SessionCell>) {
-        let attempt = {
-            let mut inner = cell.inner.lock();
-            if std::mem::replace(&mut inner.queue_retry.pending, true) {
-                return;
-            }
-            inner.queue_retry.attempts += 1;
-            inner.queue_retry.attempts
-        };
+        let Some(attempt) = cell.inner.lock().queue.begin_retry() else { return };
         let wait = RETRY.0.saturating_mul(2_u32.saturating_pow(attempt.min(16) - 1)).min(RETRY.1);
         let session = Session { shared: Arc::clone(self), cell: Arc::clone(cell) };
         self.group.spawn(async move {
             tokio::time::sleep(wait).await;
-            session.cell.inner.lock().queue_retry.pending = false;
+            session.cell.inner.lock().queue.end_retry();
             session.begin_next().await;
         });
     }

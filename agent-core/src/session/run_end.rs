@@ -96,6 +96,7 @@ pub(super) async fn completed<S: State>(
         keep_snapshot(shared, live, &projection, &*frame.state, seq);
     }
     cell.set_idle(Some(IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) }));
+    cell.inner.lock().queue.forget_requests_until(seq);
     let state = Some(ErasedState::new(state));
     Arc::new(RunResult { state, supersteps, active_ms, ..live.result(RunStatus::Completed) })
 }
@@ -224,6 +225,7 @@ fn release_session<S: State>(
         IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) }
     });
     cell.set_idle(idle);
+    cell.inner.lock().queue.forget_requests_until(seq);
     Some(ErasedState::new(frame.state))
 }
 
@@ -243,7 +245,7 @@ fn finish_projection<S: State>(
     projection.steered = live.env.steered();
     projection.answered = live.env.pending_questions.answered();
     let queue = queued_until(live, cell, seq);
-    (projection.runs, projection.queue) = (queue.runs, queue.queue);
+    (projection.runs, projection.queue, projection.requests) = (queue.runs, queue.queue, queue.requests);
     projection.root = FrameProjection {
         schedule: Some(store_schedule(&frame.schedule)),
         version: S::VERSION,

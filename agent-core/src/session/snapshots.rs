@@ -117,7 +117,6 @@ pub(crate) fn snapshots<S: State>(
             accepted: live.accepted,
             accepted_at: live.accepted_at,
             active_ms: env.control.active_ms(),
-            requests: live.requests.clone(),
             labels: env.writer.labels(),
             context: env.context.clone(),
             pauses: env.pauses.clone(),
@@ -128,12 +127,16 @@ pub(crate) fn snapshots<S: State>(
     })
 }
 
-/// Returns the runs that are queued as of an entry, for a snapshot. Later ones are read from their entries.
+/// Returns the queued runs and the named requests as of an entry, for a snapshot. Later ones are read from their entries.
 pub(super) fn queued_until(live: &LiveRun, cell: &SessionCell, seq: Seq) -> Projection {
     let inner = cell.inner.lock();
     let queued = inner.queue.iter().filter(|queued| queued.seq <= seq);
-    let queue = queued.map(|queued| (queued.run, queued.queued.clone())).collect::<Vec<_>>();
-    drop(inner);
-    let runs = queue.iter().map(|(run, _)| *run).max().unwrap_or_default().max(live.runs);
-    Projection { runs, queue, ..Projection::default() }
+    let queue = queued.map(|queued| (queued.run, queued.queued.clone())).collect();
+    let runs = live.runs.max(inner.queue.last());
+    let mut projection =
+        Projection { runs, queue, requests: Arc::clone(&live.requests), ..Projection::default() };
+    for (name, run) in inner.queue.requests_until(seq) {
+        projection.remember_request(name.to_owned(), run);
+    }
+    projection
 }

@@ -207,10 +207,11 @@ impl LockedSession {
     ) -> Result<Run, SessionError> {
         let input =
             EncodedInput::new(graph, super::queue::queued_input::<S>(&queued)?, self.shared.store.is_some())?;
-        // Its request name was checked when it was queued.
         let (limits, durability, labels) = (queued.limits, queued.durability, queued.labels);
-        let (context, pauses) = (queued.context, queued.pauses);
-        let options = RunOptions { limits, durability, labels, context, pauses, ..RunOptions::default() };
+        // The request was checked when it was queued; its name stays known when the run leaves the queue.
+        let (request, context, pauses) = (queued.request, queued.context, queued.pauses);
+        let options =
+            RunOptions { limits, durability, request, labels, context, pauses, ..RunOptions::default() };
         let start = StartPoint { idle: self.idle().await?, before: Vec::new(), run };
         let graph = RunGraph { graph, instance };
         let started = self.begin_run(graph, input, options, AckMode::AfterAccept, start).await?;
