@@ -155,25 +155,29 @@ async fn a_background_agent_belongs_to_the_session_that_started_it() {
 }
 
 #[tokio::test]
-async fn a_target_in_the_parent_that_was_selected_before_a_restart_runs() {
-    each("outward", &[], async |opened| {
-        let state = opened.answer(Answers::only(10)).await;
-        assert_eq!(state, ledger(["inside", "pick", "outside", "chosen"], 13, None));
-        for (fork, answers) in [("before", &["inside", "outside"][..]), ("between", &["outside"])] {
-            let session = opened.runtime.session(fork).unwrap();
-            if session.status().await.unwrap().status != RunStatus::Paused {
-                let mut run = session.resume().await.unwrap();
-                assert_eq!(run.wait_status().await, RunStatus::Paused);
+async fn what_was_selected_in_the_parent_before_a_restart_runs() {
+    let sent = ["inside", "pick", "outside", "chosen", "read 하나\0", "read two"];
+    for (name, steps) in [("outward", &sent[..4]), ("mail", &sent)] {
+        each(name, &[], async |opened| {
+            let state = opened.answer(Answers::only(10)).await;
+            assert_eq!(state.steps, steps);
+            assert_eq!(state.sum, 13);
+            for (fork, answers) in [("before", &["inside", "outside"][..]), ("between", &["outside"])] {
+                let session = opened.runtime.session(fork).unwrap();
+                if session.status().await.unwrap().status != RunStatus::Paused {
+                    let mut run = session.resume().await.unwrap();
+                    assert_eq!(run.wait_status().await, RunStatus::Paused);
+                }
+                for wanted in answers {
+                    let open = session.status().await.unwrap().questions;
+                    let asked = open.iter().find(|open| open.question.prompt == *wanted).unwrap();
+                    let mut run = session.answer(Answers::to(asked.id.clone(), 5)).await.unwrap();
+                    run.wait_status().await;
+                }
+                let state = session.state::<Ledger>().await.unwrap();
+                assert_eq!(state.steps, steps, "{fork}");
             }
-            for wanted in answers {
-                let open = session.status().await.unwrap().questions;
-                let asked = open.iter().find(|open| open.question.prompt == *wanted).unwrap();
-                let mut run = session.answer(Answers::to(asked.id.clone(), 5)).await.unwrap();
-                run.wait_status().await;
-            }
-            let state = session.state::<Ledger>().await.unwrap();
-            assert_eq!(state.steps, ["inside", "pick", "outside", "chosen"], "{fork}");
-        }
-    })
-    .await;
+        })
+        .await;
+    }
 }

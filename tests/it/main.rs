@@ -22,6 +22,7 @@ mod interrupts;
 mod middleware;
 mod panics;
 mod parent_goto;
+mod parent_sends;
 mod partial;
 mod pauses;
 mod prose;

@@ -155,14 +155,6 @@ fn targets_in_the_parent_are_checked_when_it_is_built_and_belong_to_the_graph() 
     };
     assert_eq!((name.as_str(), nearest.as_deref()), ("known", Some("knwon")));
     assert_eq!(used_in, "`declare_parent_targets` of `pick` in subgraph `inner`");
-    let with_input = Graph::<Trail>::builder("outer")
-        .node("inner", inner.as_node(|_: &Trail| Trail::default(), |_: Trail| ()))
-        .node("known", async |_: &Trail, _: u32, _: &Context| Ok(()))
-        .edge(START, "inner")
-        .edge("known", END)
-        .build()
-        .unwrap_err();
-    assert!(matches!(&with_input.faults[..], [BuildFault::NeedsInput { .. }]), "{with_input}");
     let empty = Graph::<Trail>::builder("inner")
         .node("pick", step)
         .path([START, "pick", END])

@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 
 use crate::{
     World,
-    golden_v2::{flow, greet, head, nap, outward, play_v2, porter, race},
+    golden_v2::{flow, greet, head, mail, nap, outward, play_v2, porter, race},
 };
 
 /// Time at which the golden files were written, in milliseconds since 1970 (2025-11-24).
@@ -35,11 +35,11 @@ pub const WRITTEN_AT: i64 = 1_764_000_000_000;
 
 /// Names of the scenarios. Each is the name of a file.
 #[rustfmt::skip]
-pub const SCENARIOS: [&str; 23] = [
+pub const SCENARIOS: [&str; 24] = [
     "idle", "paused", "queued", "failed", "stopped", "forked", "edited", "undone", "work", "agent", "budget",
     "snapshot", "inside", "running", "shipping",
     // Since v2.
-    "steered", "sleeping", "context", "quorum", "breakpoints", "background", "outward", "flow",
+    "steered", "sleeping", "context", "quorum", "breakpoints", "background", "outward", "flow", "mail",
 ];
 
 /// State of all graphs but the agent's.
@@ -328,6 +328,7 @@ pub fn runtime(store: Arc<dyn JournalStore>, outside: &Arc<Outside>, model: Scri
         .graph(&race())
         .graph(&outward())
         .graph(&flow())
+        .graph(&mail())
         .graph(&porter())
         .graph(&head())
         .model(Model::new(model))

@@ -7,7 +7,7 @@ use agent_core::{
     Agent, AgentState, Answers, BusyPolicy, Context, END, Graph, Question, Result, RunOptions, Runtime,
     START, Session,
     event::EventBody,
-    graph::Outcome,
+    graph::{Dispatch, Outcome},
     ids::Seq,
     model::{
         Model, Role,
@@ -155,6 +155,50 @@ pub fn outward() -> Graph<Ledger> {
         .expect("the graph is legal")
 }
 
+/// A node of a subgraph sends to a node of the parent, while a sibling and a node of the parent ask.
+///
+/// # Panics
+///
+/// Never: the graphs are legal.
+#[must_use]
+pub fn mail() -> Graph<Ledger> {
+    let ask = async |_: &Ledger, cx: &Context| -> Result<LedgerUpdate> {
+        let amount: i64 = cx.ask(Question::new(cx.node().to_owned()).key("amount")).await?;
+        Ok(Ledger::update().steps([cx.node().to_owned()]).sum(amount))
+    };
+    let inner = Graph::<Ledger>::builder("inner")
+        .node("pick", async |_: &Ledger, _: &Context| {
+            let outcome = Outcome::update(Ledger::update().steps(["pick".to_owned()]));
+            let sends = ["하나\0", "two"].map(|text| Dispatch::new("read", text));
+            Ok(outcome.goto_parent("chosen").send_all_parent(sends))
+        })
+        .node("inside", ask)
+        .path([START, "inside", END])
+        .edge(START, "pick")
+        .declare_parent_targets("pick", ["chosen", "read"])
+        .build()
+        .expect("the graph is legal");
+    Graph::<Ledger>::builder("mail")
+        .node(
+            "inner",
+            inner.as_node(
+                |_: &Ledger| Ledger::default(),
+                |inner: Ledger| Ledger::update().steps(inner.steps).sum(inner.sum),
+            ),
+        )
+        .node("outside", ask)
+        .node("chosen", plain)
+        .node("read", async |_: &Ledger, text: String, _: &Context| {
+            Ok(Ledger::update().steps([format!("read {text}")]))
+        })
+        .edge(START, "inner")
+        .path([START, "outside", END])
+        .edge("chosen", END)
+        .edge("read", END)
+        .build()
+        .expect("the graph is legal")
+}
+
 /// An agent that calls the tool `order`.
 ///
 /// # Panics
@@ -251,8 +295,9 @@ pub async fn play_v2(name: &str, runtime: &Runtime, session: &Session) {
             let porter = runtime.session(id).expect("the id is legal");
             porter.wait_status().await.expect("it pauses");
         }
-        "outward" => {
-            let outcome = session.run(&outward(), update()).await.expect("it pauses");
+        "outward" | "mail" => {
+            let graph = if name == "mail" { mail() } else { outward() };
+            let outcome = session.run(&graph, update()).await.expect("it pauses");
             let head = session.head().await.expect("it reads").last;
             session.fork(head, "before".parse().expect("legal")).await.expect("it forks");
             let inside = outcome.questions().iter().find(|open| open.question.prompt == "inside");

@@ -339,7 +339,7 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
     let due = std::mem::take(&mut frame.schedule.due);
     let mut ends = std::mem::take(&mut frame.ends);
     let mut chosen = std::mem::take(&mut frame.chosen);
-    let mut parent_targets = Vec::new();
+    let mut parent_targets = None;
     frame.dirty = true;
     {
         let state =
@@ -354,11 +354,13 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
                         facts.push(finished_fact(id, &outcome, raw, cached));
                     }
                     if let Some(selection) = outcome.selection {
-                        let Selection { goto, sends, parent } = *selection;
+                        let leaves = selection.leaves();
+                        let Selection { goto, sends, parent, parent_sends } = *selection;
                         let declared = &graph.0.choices[task.node as usize].declared;
                         graph.0.resolve(task.node, declared, goto, sends, &mut ways)?;
-                        if !parent.is_empty() {
-                            graph.0.resolve_parent(task.node, nested, parent, &mut parent_targets)?;
+                        if leaves {
+                            let into = parent_targets.get_or_insert_default();
+                            graph.0.resolve_parent(task.node, nested, parent, parent_sends, into)?;
                         }
                     }
                     if let Some(update) = outcome.update {
@@ -382,11 +384,12 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
             }
         }
     }
-    if parent_targets.is_empty() {
-        route(frame, &mut chosen)?;
-    } else {
-        chosen.clear();
-        frame.schedule.leave_to(parent_targets);
+    match parent_targets {
+        None => route(frame, &mut chosen)?,
+        Some(targets) => {
+            chosen.clear();
+            frame.schedule.leave_to(targets);
+        }
     }
     // Their memory is used again.
     (frame.ends, frame.chosen, frame.schedule.due) = (ends, chosen, due);

@@ -18,6 +18,7 @@ pub(crate) struct CachedOutcome {
     pub(crate) goto: Vec<String>,
     pub(crate) sends: Vec<(String, Raw)>,
     pub(crate) parent: Vec<String>,
+    pub(crate) parent_sends: Vec<(String, Raw)>,
 }
 
 impl NodeCache {

@@ -13,7 +13,8 @@ use super::{
 use crate::{
     event::EventKind,
     graph::{
-        AnyNode, CodeIdentity, DynNode, Graph, IntoOutcome, NodeError, Outcome, Result, render::Drawing,
+        AnyNode, CodeIdentity, Dispatch, DynNode, Graph, IntoOutcome, NodeError, Outcome, ParentTargets,
+        Result, render::Drawing,
     },
     ids::NodeName,
     journal::entry::{Fact, Frame as FrameFact},
@@ -177,8 +178,12 @@ where
             let targets = frame.schedule.take_parent_targets();
             let state = Arc::into_inner(frame.state).expect("no task is left to hold the subgraph's state");
             let mut outcome = (self.out)(state);
-            if !targets.is_empty() {
-                outcome.selection.get_or_insert_default().goto.extend(targets.into_iter().map(Cow::Owned));
+            if let Some(targets) = targets {
+                let ParentTargets { goto, sends } = *targets;
+                let selection = outcome.selection.get_or_insert_default();
+                selection.goto.extend(goto.into_iter().map(Cow::Owned));
+                let send = |(node, input)| Dispatch { node: Cow::Owned(node), input: Ok(input) };
+                selection.sends.extend(sends.into_iter().map(send));
             }
             Ok(outcome)
         })

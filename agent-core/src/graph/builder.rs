@@ -317,7 +317,8 @@ impl<S: State> GraphBuilder<S> {
     }
 
     /// Declares nodes of the graph that contains this one as targets that the node `from` may select with
-    /// [`Outcome::goto_parent`](crate::graph::Outcome::goto_parent), which ends the subgraph.
+    /// [`Outcome::goto_parent`](crate::graph::Outcome::goto_parent) or
+    /// [`Outcome::send_parent`](crate::graph::Outcome::send_parent), which end the subgraph.
     ///
     /// A graph that adds this one as a subgraph must have the nodes, or it is not built. They are targets of the
     /// subgraph's node there, as if it had declared them. [`END`](crate::graph::END) may be declared too.

@@ -22,7 +22,7 @@ pub use node::{
 pub(crate) use node::{CodeIdentity, DynNode, NodePolicy};
 pub use node_ext::NodeExt;
 pub use outcome::{Dispatch, IntoOutcome, Outcome, Route};
-pub(crate) use outcome::{Selection, Ways};
+pub(crate) use outcome::{ParentTargets, Selection, Ways};
 
 use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
 
@@ -396,24 +396,37 @@ impl<S: State> Inner<S> {
         &self,
         from: NodeIx,
         is_subgraph: bool,
-        selected: Vec<std::borrow::Cow<'static, str>>,
-        into: &mut Vec<String>,
+        goto: Vec<std::borrow::Cow<'static, str>>,
+        sends: Vec<Dispatch>,
+        into: &mut ParentTargets,
     ) -> std::result::Result<(), RoutingError> {
         let declared = &self.choices[from as usize].parent;
-        for target in selected {
-            let from = || self.topology.name(from).to_owned();
+        let from = || self.topology.name(from).to_owned();
+        let check = |target: &str| {
             if !is_subgraph {
                 return Err(RoutingError::NoParent {
                     from: from(),
-                    target: crate::util::shorten(&target, 80),
+                    target: crate::util::shorten(target, 80),
                 });
             }
             if !declared.iter().any(|known| **known == *target) {
                 let declared = declared.iter().map(ToString::to_string).collect();
-                let target = crate::util::shorten(&target, 80);
+                let target = crate::util::shorten(target, 80);
                 return Err(RoutingError::Undeclared { from: from(), target, declared });
             }
-            into.push(target.into_owned());
+            Ok(())
+        };
+        for target in goto {
+            check(&target)?;
+            into.goto.push(target.into_owned());
+        }
+        for Dispatch { node, input } in sends {
+            check(&node)?;
+            let target = node.into_owned();
+            match input {
+                Ok(input) => into.sends.push((target, input)),
+                Err(reason) => return Err(RoutingError::BadInput { from: from(), target, reason }),
+            }
         }
         Ok(())
     }

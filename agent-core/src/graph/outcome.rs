@@ -40,13 +40,27 @@ pub(crate) struct Selection {
     pub(crate) sends: Vec<Dispatch>,
     /// Targets in the graph that contains this one.
     pub(crate) parent: Vec<Cow<'static, str>>,
+    /// Sends to nodes of the graph that contains this one.
+    pub(crate) parent_sends: Vec<Dispatch>,
+}
+
+/// What nodes of a subgraph selected in the graph that contains it, in task order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ParentTargets {
+    pub(crate) goto: Vec<String>,
+    pub(crate) sends: Vec<(String, Arc<RawValue>)>,
 }
 
 impl Selection {
     /// Boxed, unless it is empty.
     pub(crate) fn boxed(self) -> Option<Box<Self>> {
-        let empty = self.goto.is_empty() && self.sends.is_empty() && self.parent.is_empty();
-        if empty { None } else { Some(Box::new(self)) }
+        let is_empty = self.goto.is_empty() && self.sends.is_empty() && !self.leaves();
+        if is_empty { None } else { Some(Box::new(self)) }
+    }
+
+    /// Returns whether it ends the subgraph.
+    pub(crate) fn leaves(&self) -> bool {
+        !self.parent.is_empty() || !self.parent_sends.is_empty()
     }
 }
 
@@ -160,6 +174,72 @@ impl<S: State> Outcome<S> {
     #[must_use]
     pub fn goto_parent(mut self, node: impl Into<Cow<'static, str>>) -> Self {
         self.selection.get_or_insert_default().parent.push(node.into());
+        self
+    }
+
+    /// Ends the subgraph that this node belongs to, and activates a node of the graph that contains it with its own input
+    /// (LangGraph's `Command(graph=PARENT, goto=[Send(..)])`).
+    ///
+    /// As [`goto_parent`](Self::goto_parent), with which it may be combined: the subgraph ends in the same way, and the
+    /// target must be declared with [`declare_parent_targets`](crate::graph::GraphBuilder::declare_parent_targets). In the
+    /// parent, the nodes selected by `goto_parent` are activated first, then the sends, each in task order. Only the graph
+    /// that contains the subgraph directly can be selected.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, END, Graph, Runtime, START, State, graph::{Dispatch, Outcome}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Report { topics: Vec<String>, #[state(append)] log: Vec<String> }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let plan = Graph::<Report>::builder("plan")
+    ///     .node("split", async |_: &Report, _: &Context| {
+    ///         let outcome = Outcome::update(Report::update().log(["split"]));
+    ///         Ok(outcome.send_parent(Dispatch::new("study", "birds")).send_parent(Dispatch::new("study", "fish")))
+    ///     })
+    ///     .edge(START, "split")
+    ///     .declare_parent_targets("split", ["study"])
+    ///     .build()?;
+    /// let report = Graph::<Report>::builder("report")
+    ///     .node("plan", plan.as_node(|_: &Report| Report::default(), |plan: Report| Report::update().log(plan.log)))
+    ///     .node("study", async |_: &Report, topic: String, _: &Context| Ok(Report::update().log([topic])))
+    ///     .edge(START, "plan")
+    ///     .edge("study", END)
+    ///     .build()?;
+    /// let session = Runtime::builder().build().session("s-1")?;
+    /// let outcome = session.run(&report, Report::update()).await?;
+    /// assert_eq!(outcome.state().ok_or("paused")?.log, ["split", "birds", "fish"]);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn send_parent(mut self, dispatch: Dispatch) -> Self {
+        self.selection.get_or_insert_default().parent_sends.push(dispatch);
+        self
+    }
+
+    /// Adds several sends to nodes of the graph that contains this one, in this order; see
+    /// [`send_parent`](Self::send_parent). Without any, the subgraph does not end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::{Context, State, graph::{Dispatch, Outcome}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(State, Default, Serialize, Deserialize)]
+    /// # struct Draft { topics: Vec<String> }
+    /// async fn plan(draft: &Draft, _: &Context) -> agent_core::Result<Outcome<Draft>> {
+    ///     Ok(Outcome::empty().send_all_parent(draft.topics.iter().map(|topic| Dispatch::new("study", topic))))
+    /// }
+    /// # let _ = plan;
+    /// ```
+    #[must_use]
+    pub fn send_all_parent(mut self, dispatches: impl IntoIterator<Item = Dispatch>) -> Self {
+        let mut dispatches = dispatches.into_iter().peekable();
+        if dispatches.peek().is_some() {
+            self.selection.get_or_insert_default().parent_sends.extend(dispatches);
+        }
         self
     }
 

@@ -211,7 +211,6 @@ impl<S: State> Freezer<S> {
             for (node, name) in added.node.run.parent_targets() {
                 let used_in = format!("`declare_parent_targets` of `{node}` in subgraph `{}`", added.name);
                 let Some(target) = self.target(&added.name, name, &used_in) else { continue };
-                self.check_input(target, &used_in);
                 let declared = &self.choices[at].declared;
                 if declared.iter().all(|(known, _)| **known != **name) {
                     let target = [(Arc::clone(name), target)];

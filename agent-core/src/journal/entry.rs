@@ -273,6 +273,9 @@ pub(crate) struct Finished {
     /// Selected targets in the graph that contains the subgraph of the task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) parent: Vec<String>,
+    /// Sends to nodes of that graph.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parent_sends: Vec<(String, Raw)>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cached: bool,
     /// Version of the state that the update is for. A newer program may resume the run.
@@ -471,7 +474,8 @@ impl Fact {
             Self::SuperstepCommitted(committed) => raw(&committed.schedule),
             Self::TaskCommitted(committed) => raw(&committed.schedule),
             Self::TaskFinished(finished) => {
-                any(&finished.update) + finished.sends.iter().map(|(_, input)| raw(input) + 32).sum::<usize>()
+                let sends = finished.sends.iter().chain(&finished.parent_sends);
+                any(&finished.update) + sends.map(|(_, input)| raw(input) + 32).sum::<usize>()
             }
             Self::StepRecorded(recorded) => any(&recorded.value) + recorded.key.len(),
             Self::FrameOpened(frame) => raw(&frame.state) + raw(&frame.schedule),

@@ -40,6 +40,9 @@ pub(crate) struct StoredSchedule {
     /// Targets in the parent graph that ended the subgraph.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) parent: Vec<String>,
+    /// Sends to nodes of the parent graph that ended the subgraph.
+    #[serde(default, rename = "psends", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parent_sends: Vec<(String, Arc<RawValue>)>,
     /// In dataflow mode.
     #[serde(default, rename = "flow", skip_serializing_if = "Option::is_none")]
     pub(crate) in_flight: Option<StoredInFlight>,

@@ -31,6 +31,8 @@ pub(super) struct Node {
     pub(super) deferred: bool,
     /// It is a subgraph of two nodes.
     pub(super) nested: bool,
+    /// The second node of its subgraph selects the targets in this graph.
+    pub(super) outward: bool,
     /// Records, and writes into `values`, this one of the [`hostile`] values. Not in a subgraph.
     pub(super) hostile: Option<u8>,
 }
@@ -168,12 +170,21 @@ impl Spec {
                     })
                     .edge(START, "x")
                     .edge("x", "y")
-                    .edge("y", END)
-                    .build()
-                    .unwrap();
+                    .edge("y", END);
+                let inner = if self.leaves(at) {
+                    let children = self.children(at);
+                    inner.declare_parent_targets("y", children.into_iter().map(|child| self.name(child)))
+                } else {
+                    inner
+                };
+                let inner = inner.build().unwrap();
                 let out = {
                     let spec = Arc::clone(&spec);
-                    move |state: Model| spec.outcome(at, &state, state.log.clone(), state.sum)
+                    move |state: Model| {
+                        let seen = spec.seen(at, &state);
+                        let outcome = Outcome::update(spec.update(at, state.log, state.sum));
+                        if spec.leaves(at) { outcome } else { spec.select(at, &seen, outcome, false) }
+                    }
                 };
                 // What the inner state begins with is what the outer one ends with, so that choices see it.
                 inner.as_node(
@@ -235,10 +246,10 @@ impl Spec {
                         targets,
                     );
                 }
-                Mode::Goto { .. } => {
-                    builder = builder.declare_targets(self.name(at), names.clone()).edge(self.name(at), END);
+                Mode::Goto { .. } | Mode::Sends(_) if self.leaves(at) => {
+                    builder = builder.edge(self.name(at), END);
                 }
-                Mode::Sends(_) => {
+                Mode::Goto { .. } | Mode::Sends(_) => {
                     builder = builder.declare_targets(self.name(at), names.clone()).edge(self.name(at), END);
                 }
             }
@@ -249,40 +260,57 @@ impl Spec {
         builder.build().unwrap_or_else(|error| panic!("{error}\n{self:#?}"))
     }
 
+    /// Whether the subgraph ends by a selection in this graph.
+    fn leaves(&self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        node.nested && node.outward && matches!(node.mode, Mode::Goto { .. } | Mode::Sends(_))
+    }
+
     /// What the node returns when `log` and `sum` are its work. `before`: the state that it saw.
     pub(super) fn outcome(&self, at: usize, before: &Model, log: Vec<String>, sum: i64) -> Outcome<Model> {
+        let update = self.update(at, log, sum);
+        self.select(at, before, Outcome::update(update), false)
+    }
+
+    fn update(&self, at: usize, log: Vec<String>, sum: i64) -> ModelUpdate {
         let mut update = Model::update().sum(sum);
         if self.nodes[at].replaces {
             update = update.last(self.name(at));
         }
-        let seen = if self.nodes[at].nested {
+        if let (Some(which), false) = (self.nodes[at].hostile, self.nodes[at].nested) {
+            update = update.values([hostile(which)]);
+        }
+        update.log(log)
+    }
+
+    /// The state of this graph that a subgraph with the state `before` began with.
+    fn seen(&self, at: usize, before: &Model) -> Model {
+        if self.nodes[at].nested {
             Model {
                 log: vec![String::new(); before.last.as_ref().map_or(0, |n| n.parse().unwrap())],
                 ..Model::default()
             }
         } else {
             before.clone()
-        };
-        if let (Some(which), false) = (self.nodes[at].hostile, self.nodes[at].nested) {
-            update = update.values([hostile(which)]);
         }
-        let mut outcome = Outcome::update(update.log(log));
+    }
+
+    fn select(&self, at: usize, seen: &Model, outcome: Outcome<Model>, to_parent: bool) -> Outcome<Model> {
         match self.nodes[at].mode {
-            Mode::Goto { .. } => {
-                if let Some(chosen) = self.choice(at, &seen) {
-                    outcome = outcome.goto(self.name(chosen));
-                }
-            }
+            Mode::Goto { .. } => match self.choice(at, seen) {
+                Some(chosen) if to_parent => outcome.goto_parent(self.name(chosen)),
+                Some(chosen) => outcome.goto(self.name(chosen)),
+                None => outcome,
+            },
             Mode::Sends(count) => {
-                for child in self.children(at) {
-                    for n in 0..i64::from(count) {
-                        outcome = outcome.send(Dispatch::new(self.name(child), &n));
-                    }
-                }
+                let children = self.children(at).into_iter();
+                let sends = children.flat_map(|child| {
+                    (0..i64::from(count)).map(move |n| Dispatch::new(self.name(child), &n))
+                });
+                if to_parent { outcome.send_all_parent(sends) } else { outcome.send_all(sends) }
             }
-            _ => {}
+            _ => outcome,
         }
-        outcome
     }
 }
 
@@ -339,7 +367,9 @@ pub(super) async fn work(
     if inner.is_empty() {
         Ok(spec.outcome(at, state, log, 1))
     } else {
-        Ok(Outcome::update(Model::update().log(log).sum(1)))
+        let outcome = Outcome::update(Model::update().log(log).sum(1));
+        let leaves = inner == "y" && spec.leaves(at);
+        Ok(if leaves { spec.select(at, &spec.seen(at, state), outcome, true) } else { outcome })
     }
 }
 
@@ -373,11 +403,19 @@ pub(super) fn node() -> impl Strategy<Value = Node> {
         prop_oneof![2 => Just(0u8), 1 => Just(1u8), 1 => Just(2u8)],
         prop_oneof![4 => Just(0u8), 1 => Just(1u8), 1 => Just(2u8)],
         prop_oneof![6 => Just(0u32), 1 => 1u32..3, 1 => Just(TRIES + 1)],
-        (prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.15)),
+        (prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.15), any::<bool>()),
         proptest::option::weighted(0.3, 0u8..48),
     )
         .prop_map(
-            |((mode, parent, more), joins, steps, asks, fails, (replaces, deferred, nested), hostile)| Node {
+            |(
+                (mode, parent, more),
+                joins,
+                steps,
+                asks,
+                fails,
+                (replaces, deferred, nested, outward),
+                hostile,
+            )| Node {
                 mode,
                 parent,
                 more,
@@ -388,6 +426,7 @@ pub(super) fn node() -> impl Strategy<Value = Node> {
                 replaces,
                 deferred,
                 nested,
+                outward,
                 hostile,
             },
         )

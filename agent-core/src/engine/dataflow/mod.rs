@@ -194,19 +194,22 @@ impl<S: State> Dataflow<S> {
     fn apply(&mut self, frame: &mut Frame<S>, of: TaskRef, end: End<S>) -> Result<Advance, RunError> {
         let graph = frame.graph.clone();
         let start = frame.schedule.start_of(of.number).unwrap_or_default();
-        let (mut ways, mut parent_targets) = (Vec::new(), Vec::new());
+        let mut ways = Vec::new();
+        let mut parent_targets = None;
         let mut routed = of.node;
         frame.dirty = true;
         frame.schedule.finish_task(of.number);
         match end {
             End::Finished(outcome) => {
                 if let Some(selection) = outcome.selection {
-                    let Selection { goto, sends, parent } = *selection;
+                    let leaves = selection.leaves();
+                    let Selection { goto, sends, parent, parent_sends } = *selection;
                     let declared = &graph.0.choices[of.node as usize].declared;
                     graph.0.resolve(of.node, declared, goto, sends, &mut ways)?;
-                    if !parent.is_empty() {
+                    if leaves {
                         let nested = frame.parent.is_some();
-                        graph.0.resolve_parent(of.node, nested, parent, &mut parent_targets)?;
+                        let into = parent_targets.get_or_insert_default();
+                        graph.0.resolve_parent(of.node, nested, parent, parent_sends, into)?;
                     }
                 }
                 if let Some(update) = outcome.update {
@@ -218,13 +221,13 @@ impl<S: State> Dataflow<S> {
                 routed = graph.0.topology.start() + 1;
             }
         }
-        if parent_targets.is_empty() && !frame.schedule.is_leaving() {
+        if parent_targets.is_none() && !frame.schedule.is_leaving() {
             let mut chosen = std::mem::take(&mut frame.chosen);
             chosen.push((routed, ways));
             route(frame, &mut chosen)?;
             frame.chosen = chosen;
         } else {
-            frame.schedule.leave_to(parent_targets);
+            frame.schedule.leave_to(parent_targets.unwrap_or_default());
         }
         Ok(frame.schedule.advance_in_mode())
     }

@@ -49,7 +49,7 @@ impl Schedule {
 
     /// Returns whether a task has selected targets in the parent graph: nothing is activated any more.
     pub(crate) const fn is_leaving(&self) -> bool {
-        !self.parent.is_empty()
+        self.parent.is_some()
     }
 
     /// Removes a finished task in dataflow mode. The others stay due, so that joins wait for them.

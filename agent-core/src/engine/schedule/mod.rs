@@ -9,7 +9,10 @@ use serde_json::value::RawValue;
 
 use self::dataflow::TasksInFlight;
 use crate::{
-    graph::topology::{NodeIx, NodeSet, Topology},
+    graph::{
+        ParentTargets,
+        topology::{NodeIx, NodeSet, Topology},
+    },
     journal::entry::DueNodes,
 };
 
@@ -49,8 +52,9 @@ pub(crate) struct Schedule {
     waiting: Vec<u32>,
     /// Joins that fired before all of their sources arrived: later arrivals activate nothing. Also in `waiting`.
     fired: Vec<u32>,
-    /// Targets in the parent graph that were selected in this superstep: the subgraph ends.
-    parent: Vec<String>,
+    /// Targets in the parent graph that were selected in this superstep: the subgraph ends. Boxed, because most graphs
+    /// have none.
+    parent: Option<Box<ParentTargets>>,
     /// By node: the superstep for which it already has a plain activation.
     marks: Vec<u64>,
     /// In dataflow mode.
@@ -73,7 +77,7 @@ impl Schedule {
             arrived,
             waiting: Vec::new(),
             fired: Vec::new(),
-            parent: Vec::new(),
+            parent: None,
             marks,
             in_flight,
         }
@@ -125,18 +129,20 @@ impl Schedule {
     }
 
     /// Ends the subgraph, with targets for its parent: nothing else is due, except tasks in flight in dataflow mode.
-    pub(crate) fn leave_to(&mut self, targets: Vec<String>) {
+    pub(crate) fn leave_to(&mut self, targets: ParentTargets) {
         self.next.truncate(self.in_flight.as_ref().map_or(0, |in_flight| in_flight.count));
         self.deferred.clear();
         self.waiting.clear();
         self.fired.clear();
         self.arrived.iter_mut().for_each(NodeSet::clear);
-        self.parent.extend(targets);
+        let parent = self.parent.get_or_insert_default();
+        parent.goto.extend(targets.goto);
+        parent.sends.extend(targets.sends);
     }
 
     /// Takes the targets in the parent graph that ended the subgraph.
-    pub(crate) fn take_parent_targets(&mut self) -> Vec<String> {
-        mem::take(&mut self.parent)
+    pub(crate) fn take_parent_targets(&mut self) -> Option<Box<ParentTargets>> {
+        self.parent.take()
     }
 
     #[inline]

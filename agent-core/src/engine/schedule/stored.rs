@@ -6,7 +6,10 @@ use serde::Serialize;
 
 use super::{Activation, Schedule};
 use crate::{
-    graph::topology::{NodeIx, Topology},
+    graph::{
+        ParentTargets,
+        topology::{NodeIx, Topology},
+    },
     journal::stored_schedule::{StoredInFlight, StoredJoin, StoredSchedule, StoredTask},
 };
 
@@ -29,13 +32,15 @@ impl Schedule {
             };
             list.iter().map(task).collect()
         };
+        let parent = self.parent.as_deref();
         StoredSchedule {
             superstep: self.superstep,
             next: self.next_number,
             due: tasks(&self.due),
             deferred: tasks(&self.deferred),
             joins: self.waiting.iter().map(|&join| self.stored_join(join)).collect(),
-            parent: self.parent.clone(),
+            parent: parent.map(|parent| parent.goto.clone()).unwrap_or_default(),
+            parent_sends: parent.map(|parent| parent.sends.clone()).unwrap_or_default(),
             in_flight: self.stored_in_flight(),
         }
     }
@@ -61,7 +66,10 @@ impl Schedule {
         let mut missing = Vec::new();
         let mut schedule = Self::new(Arc::clone(&topology), projection.next);
         schedule.superstep = projection.superstep;
-        schedule.parent.clone_from(&projection.parent);
+        if !projection.parent.is_empty() || !projection.parent_sends.is_empty() {
+            let (goto, sends) = (projection.parent.clone(), projection.parent_sends.clone());
+            schedule.parent = Some(Box::new(ParentTargets { goto, sends }));
+        }
         let find =
             |name: &str| topology.names.iter().position(|known| &**known == name).map(|at| at as NodeIx);
         for (stored, list) in
@@ -154,8 +162,13 @@ impl Serialize for ScheduleRef<'_> {
                 schedule.waiting.iter().map(|&join| schedule.stored_join(join)).collect();
             map.serialize_entry("joins", &joins)?;
         }
-        if !schedule.parent.is_empty() {
-            map.serialize_entry("parent", &schedule.parent)?;
+        if let Some(parent) = &schedule.parent {
+            if !parent.goto.is_empty() {
+                map.serialize_entry("parent", &parent.goto)?;
+            }
+            if !parent.sends.is_empty() {
+                map.serialize_entry("psends", &parent.sends)?;
+            }
         }
         if let Some(in_flight) = in_flight {
             map.serialize_entry("flow", in_flight)?;

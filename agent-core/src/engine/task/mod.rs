@@ -148,8 +148,7 @@ async fn run_with_retries<S: State>(
         None => None,
     };
     if let Some(cached) = key.as_ref().and_then(|(key, _)| cx.scope.env.deps.cache.get(key))
-        && let Ok(outcome) =
-            from_parts::<S>(cached.update.as_ref(), &cached.goto, &cached.sends, &cached.parent)
+        && let Ok(outcome) = from_cached::<S>(&cached)
     {
         return finish(cx, outcome, true);
     }
@@ -265,6 +264,11 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskResu
         }
         replay.finished();
     }
+    if let Some(selection) = &outcome.selection
+        && let Some(error) = unsendable(cx, selection)
+    {
+        return TaskResult::Failed(error);
+    }
     let raw = match &outcome.update {
         Some(update) => match super::contain(cx.node(), || encode_update::<S>(cx, update)) {
             Err(panicked) => return TaskResult::Failed(panicked),
@@ -276,6 +280,15 @@ fn finish<S: State>(cx: &Context, outcome: Outcome<S>, cached: bool) -> TaskResu
         None => None,
     };
     TaskResult::Finished { outcome, raw, cached, journalled: false }
+}
+
+/// Returns the error of the first send with an input that cannot be stored. Such a task must not be stored as finished:
+/// after a restart, the send would be missing.
+fn unsendable(cx: &Context, selection: &Selection) -> Option<RunError> {
+    selection.sends.iter().chain(&selection.parent_sends).find_map(|send| {
+        let reason = send.input.as_ref().err()?.clone();
+        Some(RunError::Send { from: cx.node().to_owned(), target: send.node.to_string(), reason })
+    })
 }
 
 /// Encodes an update for the journal, or, without one, in the form that the subscribers want.
@@ -318,8 +331,9 @@ pub(crate) fn finished_fact<S: State>(
         whole,
         shown,
         goto: names(outcome, |selection| &selection.goto),
-        sends: sends_of(outcome),
+        sends: sends(outcome, |selection| &selection.sends),
         parent: names(outcome, |selection| &selection.parent),
+        parent_sends: sends(outcome, |selection| &selection.parent_sends),
         cached,
         version: S::VERSION,
     })
@@ -329,8 +343,9 @@ fn names<S: State>(outcome: &Outcome<S>, of: impl Fn(&Selection) -> &[Cow<'stati
     outcome.selection.iter().flat_map(|selection| of(selection)).map(ToString::to_string).collect()
 }
 
-fn sends_of<S: State>(outcome: &Outcome<S>) -> Vec<(String, Raw)> {
-    let sends = outcome.selection.iter().flat_map(|selection| &selection.sends);
+/// The sends, which `finish` has checked.
+fn sends<S: State>(outcome: &Outcome<S>, of: impl Fn(&Selection) -> &[Dispatch]) -> Vec<(String, Raw)> {
+    let sends = outcome.selection.iter().flat_map(|selection| of(selection));
     sends.filter_map(|send| Some((send.node.to_string(), send.input.as_ref().ok()?.clone()))).collect()
 }
 
@@ -339,37 +354,49 @@ fn to_parts<S: State>(outcome: &Outcome<S>) -> Option<CachedOutcome> {
         Some(update) => Some(Stored::update(update, json::NEW).ok()?),
         None => None,
     };
-    let goto = names(outcome, |selection| &selection.goto);
-    let parent = names(outcome, |selection| &selection.parent);
-    Some(CachedOutcome { update, goto, sends: sends_of(outcome), parent })
+    Some(CachedOutcome {
+        update,
+        goto: names(outcome, |selection| &selection.goto),
+        sends: sends(outcome, |selection| &selection.sends),
+        parent: names(outcome, |selection| &selection.parent),
+        parent_sends: sends(outcome, |selection| &selection.parent_sends),
+    })
 }
 
-fn from_parts<S: State>(
-    update: Option<&Stored>,
+fn from_cached<S: State>(cached: &CachedOutcome) -> serde_json::Result<Outcome<S>> {
+    let CachedOutcome { update, goto, sends, parent, parent_sends } = cached;
+    let update = update.as_ref().map(Stored::read).transpose()?;
+    Ok(Outcome { update, selection: selection(goto, sends, parent, parent_sends) })
+}
+
+fn selection(
     goto: &[String],
     sends: &[(String, Raw)],
     parent: &[String],
-) -> serde_json::Result<Outcome<S>> {
-    let selection = Selection {
-        goto: goto.iter().map(|node| node.clone().into()).collect(),
-        parent: parent.iter().map(|node| node.clone().into()).collect(),
-        sends: sends
-            .iter()
-            .map(|(node, input)| Dispatch { node: node.clone().into(), input: Ok(input.clone()) })
-            .collect(),
+    parent_sends: &[(String, Raw)],
+) -> Option<Box<Selection>> {
+    let names = |names: &[String]| names.iter().map(|node| node.clone().into()).collect();
+    let dispatches = |sends: &[(String, Raw)]| {
+        let sends = sends.iter();
+        sends.map(|(node, input)| Dispatch { node: node.clone().into(), input: Ok(input.clone()) }).collect()
     };
-    Ok(Outcome { update: update.map(Stored::read).transpose()?, selection: selection.boxed() })
+    let selection = Selection {
+        goto: names(goto),
+        sends: dispatches(sends),
+        parent: names(parent),
+        parent_sends: dispatches(parent_sends),
+    };
+    selection.boxed()
 }
 
 /// A task that had finished before a restart.
 fn replay_finished<S: State>(finished: Finished) -> TaskResult<S> {
     let read = |raw| super::read_update::<S>(finished.version, raw, &finished.form);
     let update = finished.update().map(read);
-    let parts = from_parts::<S>(None, &finished.goto, &finished.sends, &finished.parent);
-    let outcome = match (update.transpose(), parts) {
-        (Ok(update), Ok(outcome)) => Outcome { update, ..outcome },
-        (Err(error), _) => return TaskResult::Failed(error),
-        (_, Err(error)) => return TaskResult::Failed(RunError::StoredState { reason: error.to_string() }),
+    let selection = selection(&finished.goto, &finished.sends, &finished.parent, &finished.parent_sends);
+    let outcome = match update.transpose() {
+        Ok(update) => Outcome { update, selection },
+        Err(error) => return TaskResult::Failed(error),
     };
     TaskResult::Finished { outcome, raw: None, cached: finished.cached, journalled: true }
 }
