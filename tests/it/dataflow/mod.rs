@@ -4,6 +4,7 @@
 mod commands;
 mod crashes;
 mod random;
+mod services;
 
 use std::{
     collections::BTreeSet,
