@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use agent_core::{
-    Answers, Context, END, Graph, NodeError, RunOptions, RunStatus, START, SessionError, clock::ManualClock,
-    event::EventBody, ids::Seq,
+    Answers, Context, END, Graph, NodeError, RunOptions, RunStatus, Runtime, START, SessionError,
+    clock::ManualClock, event::EventBody, ids::Seq,
 };
-use tests::{World, journal, on, soon, within_an_hour};
+use tests::{Dying, World, journal, on, soon, within_an_hour};
 
 use super::graph::Trail;
 
@@ -44,6 +44,55 @@ async fn a_breakpoint_holds_the_run_wherever_the_process_dies() {
     assert_eq!(prompts, ["Breakpoint after `first`", "Breakpoint before `second`"]);
     assert_eq!(outcome.state().unwrap().steps, ["first", "second"]);
     assert_eq!((world.times("first"), world.times("second")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_breakpoint_pauses_once_wherever_an_append_is_the_last_of_a_process() {
+    let graph = two();
+    let options = || RunOptions::default().break_after(["first"]).break_before(["second"]);
+    for appends in 0.. {
+        let (inner, world) = (journal(), Arc::new(World::default()));
+        let mut prompts = Vec::new();
+        let mut died = false;
+        // The first process dies; so does the second, which answers.
+        for lives in [appends, appends / 2 + 1, u64::MAX] {
+            let runtime = Runtime::builder().journal(Dying::at(&inner, lives, false));
+            let runtime = runtime.provide(Arc::clone(&world)).graph(&graph).build();
+            let session = runtime.session("s").unwrap();
+            let step = async {
+                match session.status().await {
+                    Err(SessionError::NotFound { .. }) => {
+                        session.run(&graph, Trail::update()).options(options()).await.map(drop)?;
+                    }
+                    Ok(status) if status.status != RunStatus::Paused => {
+                        session.resume().await?.outcome::<Trail>().await.map(drop)?;
+                    }
+                    status => drop(status?),
+                }
+                while let Some(open) = session.status().await?.questions.first() {
+                    let run = session.answer(Answers::to(open.id.clone(), "continue")).await?;
+                    prompts.push(open.question.prompt.clone());
+                    run.outcome::<Trail>().await.map(drop)?;
+                }
+                Ok::<_, SessionError>(())
+            };
+            died |= soon(step).await.is_err();
+            if lives == u64::MAX || !died {
+                break;
+            }
+        }
+        let session = on(&inner).graph(&graph).build().session("s").unwrap();
+        assert_eq!(session.status().await.unwrap().status, RunStatus::Completed, "{appends}");
+        assert_eq!(session.state::<Trail>().await.unwrap().steps, ["first", "second"], "{appends}");
+        // An answer may be stored by a process that dies before it returns: it is not asked for again.
+        prompts.dedup();
+        assert!(prompts.len() <= 2, "{appends}: {prompts:?}");
+        if !died {
+            assert_eq!(prompts, ["Breakpoint after `first`", "Breakpoint before `second`"]);
+            assert!(appends > 5, "{appends}");
+            break;
+        }
+    }
 }
 
 #[tokio::test]
