@@ -120,6 +120,7 @@
 //! | `sqlite` | yes | the SQLite store for journals and memory |
 //! | `cron` | no | schedules: runs that start at a time or by a cron expression |
 //! | `native` | no | Anthropic and Gemini with their native protocols |
+//! | `vector-index` | no | an approximate index for searches by meaning among many items in memory |
 //! | `realtime` | no | live transcription over OpenAI's Realtime protocol |
 //! | `tiktoken` | no | exact token counts for OpenAI's vocabularies |
 //! | `static-embeddings` | no | embeddings without a network |

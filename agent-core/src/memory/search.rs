@@ -21,6 +21,20 @@ pub struct Picker {
     best: BinaryHeap<Ranked>,
 }
 
+/// Returns the similarity of two normalized vectors of the same length: their dot product.
+pub(crate) fn similarity(left: &[f32], right: &[f32]) -> f32 {
+    // Eight sums, which the compiler keeps in vector registers. A single sum must be added in order.
+    let mut sums = [0.0_f32; 8];
+    let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<8>(), right.as_chunks::<8>());
+    for (left, right) in left.iter().zip(right) {
+        for (sum, (left, right)) in sums.iter_mut().zip(left.iter().zip(right)) {
+            *sum += left * right;
+        }
+    }
+    let rest = left_rest.iter().zip(right_rest).map(|(left, right)| left * right);
+    sums.into_iter().chain(rest).sum()
+}
+
 struct Ranked {
     score: f32,
     /// Index of the candidate. Candidates with equal scores are ordered by name.
@@ -48,7 +62,7 @@ impl Picker {
         let Some(near) = &self.near else { return ControlFlow::Continue(None) };
         match vector.filter(|vector| vector.len() == near.len()) {
             Some(vector) => {
-                let score = near.iter().zip(vector).map(|(left, right)| left * right).sum();
+                let score = similarity(near, vector);
                 let full = self.best.len() == self.offset + self.limit;
                 let beaten = full && self.best.peek().is_none_or(|worst| score <= worst.score);
                 if beaten { ControlFlow::Break(()) } else { ControlFlow::Continue(Some(score)) }

@@ -1,5 +1,8 @@
 //! In-memory `MemoryStore`. Contents are lost when the process exits.
 
+#[cfg_attr(not(feature = "vector-index"), path = "no_index.rs")]
+mod index;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -10,6 +13,7 @@ use std::{
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
 
+use self::index::{Index, build_if_due};
 use super::{
     batch::Batching,
     search::Picker,
@@ -21,6 +25,9 @@ use crate::{
 };
 
 /// In-memory store for long-term memory. Contents are lost when the process exits.
+///
+/// A search by meaning compares all items below its namespace. With the feature `vector-index`, a search among more than
+/// 10,000 items uses an approximate index (HNSW); see [`index_above`](Self::index_above).
 ///
 /// # Examples
 ///
@@ -37,7 +44,7 @@ use crate::{
 /// # Ok(()) }
 /// ```
 pub struct InMemoryStore {
-    items: RwLock<Items>,
+    items: Arc<RwLock<Items>>,
     embedder: Option<Batching>,
     clock: Arc<dyn Clock>,
 }
@@ -50,11 +57,14 @@ struct Items {
     by_name: BTreeMap<Name, StoredItem>,
     /// Items with a time to live, ordered by expiry.
     ends: BTreeSet<(i64, Name)>,
+    index: Index,
 }
 
 struct StoredItem {
     item: Item,
-    vector: Option<Box<[f32]>>,
+    vector: Option<Arc<[f32]>>,
+    /// Its number in the index.
+    number: u64,
 }
 
 impl InMemoryStore {
@@ -69,7 +79,7 @@ impl InMemoryStore {
     /// ```
     #[must_use]
     pub fn new() -> Self {
-        Self { items: RwLock::default(), embedder: None, clock: Arc::new(WallClock) }
+        Self { items: Arc::default(), embedder: None, clock: Arc::new(WallClock) }
     }
 
     /// Sets the embedder for items that are put from now on, so that they can be searched by meaning. Default:
@@ -88,6 +98,58 @@ impl InMemoryStore {
     pub fn with_embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
         self.embedder = Some(Batching::new(embedder));
         self
+    }
+
+    /// Sets the number of items with vectors above which searches by meaning use an approximate index. Default: 10,000.
+    /// `usize::MAX`: never.
+    ///
+    /// Deleted, replaced and expired items are never found, and namespaces and filters are exact. A search with an offset
+    /// and a limit of more than 64 together, of a namespace with fewer items, or with filters that too few of the 512
+    /// nearest items match, compares all items.
+    ///
+    /// A separate thread builds the index, on all processors, and builds it again when more than a tenth of this number and a quarter
+    /// of it have changed; until then, new items are compared one by one. It shares the vectors, and takes about 400 bytes
+    /// for each item, twice that while it is built again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::{memory::InMemoryStore, model::WordEmbeddings};
+    /// use std::sync::Arc;
+    ///
+    /// let memory = InMemoryStore::new().with_embedder(Arc::new(WordEmbeddings)).index_above(50_000);
+    /// # drop(memory);
+    /// ```
+    #[cfg(feature = "vector-index")]
+    #[must_use]
+    pub fn index_above(self, items: usize) -> Self {
+        self.items.write().index.set_above(items);
+        self
+    }
+
+    /// Waits until no build of the index runs: after a large import, say, so that the first searches are fast.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use agent_core::memory::InMemoryStore;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let memory = InMemoryStore::new();
+    /// memory.wait_index().await;
+    /// # }
+    /// ```
+    #[cfg(feature = "vector-index")]
+    pub async fn wait_index(&self) {
+        loop {
+            let Some(ended) = self.items.read().index.running_build() else { return };
+            let notified = ended.notified();
+            // A build that ended before `notified` was made is seen here.
+            if self.items.read().index.running_build().is_none() {
+                return;
+            }
+            notified.await;
+        }
     }
 
     /// Sets the clock that decides when items expire. Default: [`WallClock`].
@@ -132,11 +194,13 @@ impl Items {
             updated_at: now,
             expires_at,
         };
-        self.by_name.insert(name, StoredItem { item, vector: vector.map(Vec::into_boxed_slice) });
+        let number = self.index.insert(&name, vector.is_some());
+        self.by_name.insert(name, StoredItem { item, vector: vector.map(Arc::from), number });
     }
 
     fn remove(&mut self, name: &Name) -> Option<StoredItem> {
         let kept = self.by_name.remove(name)?;
+        self.index.remove(kept.number);
         if let Some(end) = kept.item.expires_at {
             self.ends.remove(&(end, name.clone()));
         }
@@ -146,12 +210,12 @@ impl Items {
     fn forget_ended(&mut self, now: i64) {
         while self.ends.first().is_some_and(|(end, _)| *end <= now) {
             if let Some((_, name)) = self.ends.pop_first() {
-                self.by_name.remove(&name);
+                self.remove(&name);
             }
         }
     }
 
-    fn search(&self, search: &Search, mut picker: Picker, now: i64) -> Vec<SearchHit> {
+    fn search(&self, search: &Search, near: Option<Vec<f32>>, now: i64) -> Vec<SearchHit> {
         if search.limit == 0 {
             return Vec::new();
         }
@@ -160,7 +224,14 @@ impl Items {
             .namespace
             .encoded_end()
             .map_or(Bound::Unbounded, |end| Bound::Excluded((end, String::new())));
-        for kept in self.by_name.range((start, end)).map(|(_, kept)| kept) {
+        let range = (start, end);
+        if let Some(near) = &near
+            && let Some(found) = self.search_index(search, near, &range, now)
+        {
+            return found;
+        }
+        let mut picker = Picker::new(search, near);
+        for kept in self.by_name.range(range).map(|(_, kept)| kept) {
             if ended(&kept.item, now) {
                 continue;
             }
@@ -194,11 +265,13 @@ impl MemoryStore for InMemoryStore {
                 None => Vec::new(),
             };
             let mut vectors = vectors.into_iter();
-            let mut items = self.items.write();
             let now = self.clock.now_ms();
+            let mut items = self.items.write();
             for put in puts {
                 items.put(put, vectors.next(), now);
             }
+            drop(items);
+            build_if_due(&self.items);
             Ok(())
         })
     }
@@ -221,7 +294,9 @@ impl MemoryStore for InMemoryStore {
         Box::pin(async move {
             checked?;
             let now = self.clock.now_ms();
-            Ok(self.items.write().remove(&name).is_some_and(|kept| !ended(&kept.item, now)))
+            let removed = self.items.write().remove(&name);
+            build_if_due(&self.items);
+            Ok(removed.is_some_and(|kept| !ended(&kept.item, now)))
         })
     }
 
@@ -233,8 +308,7 @@ impl MemoryStore for InMemoryStore {
                 (Some(_), None) => return Err(MemoryError::NoEmbedder),
                 (Some(text), Some(embedder)) => embedder.embed_now(text.clone()).await?,
             };
-            let picker = Picker::new(&search, near);
-            Ok(self.items.read().search(&search, picker, self.clock.now_ms()))
+            Ok(self.items.read().search(&search, near, self.clock.now_ms()))
         })
     }
 }
