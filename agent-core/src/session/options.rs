@@ -608,7 +608,7 @@ pub struct RuntimeOptions {
     pub store_reopen: u32,
     /// Maximum number of takeovers of a run in a row without progress in between (a finished task, a recorded step, an
     /// failed attempt, an answer). The next takeover fails the run with `crash_loop`. A run whose tasks wait for a retry is not
-    /// counted. A graph may have its own; see [`GraphBuilder::max_takeovers`](crate::GraphBuilder::max_takeovers). Default: 3.
+    /// counted. [`GraphBuilder::max_takeovers`](crate::GraphBuilder::max_takeovers) sets it for one graph. Default: 3.
     pub max_takeovers: u32,
 }
 
