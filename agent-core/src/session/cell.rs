@@ -256,6 +256,13 @@ impl SessionCell {
         self.inner.lock().idle = idle;
     }
 
+    /// As [`set_idle`](Self::set_idle), after the entry `seq`: the projection, or the journal, has what was queued until then.
+    pub(super) fn set_idle_as_of(&self, seq: Seq, idle: Option<IdleProjection>) {
+        let mut inner = self.inner.lock();
+        inner.queue.forget_requests_until(seq);
+        inner.idle = idle;
+    }
+
     /// Drops writer and cached projection, so that the next use reads the store.
     pub(crate) fn invalidate(&self) {
         let mut inner = self.inner.lock();

@@ -9,7 +9,7 @@ use super::{
     cell::{IdleProjection, LiveRun, SessionCell},
     run_watch::{ErasedState, RunResult},
     runtime::Shared,
-    snapshots::{keep_snapshot, queued_until, store_schedule},
+    snapshots::{add_queued, keep_snapshot, store_schedule},
     supervisor::RunStart,
 };
 use crate::{
@@ -95,8 +95,7 @@ pub(super) async fn completed<S: State>(
     if env.writer.is_durable() && env.writer.wants_snapshot(shared.options.snapshot_bytes) {
         keep_snapshot(shared, live, &projection, &*frame.state, seq);
     }
-    cell.set_idle(Some(IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) }));
-    cell.inner.lock().queue.forget_requests_until(seq);
+    cell.set_idle_as_of(seq, Some(IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) }));
     let state = Some(ErasedState::new(state));
     Arc::new(RunResult { state, supersteps, active_ms, ..live.result(RunStatus::Completed) })
 }
@@ -224,8 +223,7 @@ fn release_session<S: State>(
         finish_projection(&mut projection, cell, live, &frame, status, seq);
         IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) }
     });
-    cell.set_idle(idle);
-    cell.inner.lock().queue.forget_requests_until(seq);
+    cell.set_idle_as_of(seq, idle);
     Some(ErasedState::new(frame.state))
 }
 
@@ -244,8 +242,7 @@ fn finish_projection<S: State>(
     projection.open.clear();
     projection.steered = live.env.steered();
     projection.answered = live.env.pending_questions.answered();
-    let queue = queued_until(live, cell, seq);
-    (projection.runs, projection.queue, projection.requests) = (queue.runs, queue.queue, queue.requests);
+    add_queued(projection, live, cell, seq);
     projection.root = FrameProjection {
         schedule: Some(store_schedule(&frame.schedule)),
         version: S::VERSION,
