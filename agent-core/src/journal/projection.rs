@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     hash::Hasher,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use fnv::FnvHasher;
@@ -498,8 +498,10 @@ pub(super) fn decode_schedule(raw: &Raw) -> Option<StoredSchedule> {
     crate::json::read(raw.get()).ok()
 }
 
-fn null() -> Raw {
-    Raw::from(serde_json::value::RawValue::NULL.to_owned())
+/// Returns JSON `null`.
+pub(crate) fn null() -> Raw {
+    static NULL: LazyLock<Raw> = LazyLock::new(|| Raw::from(serde_json::value::RawValue::NULL.to_owned()));
+    Arc::clone(&NULL)
 }
 
 /// Returns a fingerprint of an event or todo change. It is stored, so it must be stable.

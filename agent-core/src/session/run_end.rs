@@ -55,7 +55,7 @@ pub(super) async fn panicked_at_end(
             task: None,
             closing: None,
         }));
-        if let Err(error) = close(live, facts, summary(shared, live, RunStatus::Failed)).await {
+        if let Err(error) = close(shared, live, facts, RunStatus::Failed).await {
             tracing::error!(session = %cell.id, %error, "the failure of a run was not stored");
         }
     }
@@ -64,9 +64,15 @@ pub(super) async fn panicked_at_end(
 }
 
 /// Writes the last entries of a run and waits until they are stored.
-async fn close(live: &LiveRun, facts: Vec<Fact>, summary: Summary) -> Result<Seq, RunError> {
+async fn close(
+    shared: &Shared,
+    live: &LiveRun,
+    facts: impl IntoIterator<Item = Fact>,
+    status: RunStatus,
+) -> Result<Seq, RunError> {
     let env = &live.env;
-    let seq = env.writer.push_with(env.run, facts, Some(summary))?;
+    let summary = env.writer.is_durable().then(|| summary(shared, live, status));
+    let seq = env.writer.push_with(env.run, facts, summary)?;
     env.control.mark_end_written();
     env.writer.wait_durable(seq).await?;
     Ok(seq)
@@ -82,7 +88,7 @@ pub(super) async fn completed<S: State>(
     let env = &live.env;
     let (active_ms, supersteps) = (env.control.active_ms(), frame.schedule.superstep);
     let fact = Fact::RunCompleted(Completed { active_ms, supersteps });
-    let seq = match close(live, vec![fact], summary(shared, live, RunStatus::Completed)).await {
+    let seq = match close(shared, live, [fact], RunStatus::Completed).await {
         Ok(seq) => seq,
         Err(error) => return Box::pin(failed(shared, cell, live, frame, start, error)).await,
     };
@@ -112,7 +118,7 @@ pub(super) async fn stopped<S: State>(
     let mut facts: Vec<Fact> = todo_facts(changed).collect();
     let closing = Box::pin(close_state(live, &mut frame)).await;
     facts.push(Fact::RunStopped(Stopped { drained, closing }));
-    match close(live, facts, summary(shared, live, RunStatus::Stopped)).await {
+    match close(shared, live, facts, RunStatus::Stopped).await {
         Ok(seq) => {
             let supersteps = frame.schedule.superstep;
             let state = release_session(cell, live, frame, start, RunStatus::Stopped, seq);
@@ -148,7 +154,7 @@ pub(super) async fn failed<S: State>(
             task: None,
             closing,
         }));
-        close(live, facts, summary(shared, live, RunStatus::Failed)).await.ok()
+        close(shared, live, facts, RunStatus::Failed).await.ok()
     };
     let state = match stored {
         Some(seq) if !frame.dirty => release_session(cell, live, frame, start, RunStatus::Failed, seq),

@@ -94,7 +94,7 @@ pub(crate) fn snapshots<S: State>(
     let shared = Arc::clone(shared);
     let live = Arc::downgrade(live);
     let cell = Arc::clone(cell);
-    let hash: Arc<str> = graph.hash().into();
+    let hash = Arc::clone(&graph.0.hash);
     Box::new(move |state: &S, schedule: &Schedule, seq: Seq| {
         let Some(live) = live.upgrade() else { return };
         let env = &live.env;
