@@ -178,7 +178,7 @@ impl Projection {
                 self.add_labels(&queued.labels);
                 // A snapshot may contain it already.
                 self.queue.retain(|(run, _)| *run != entry.run);
-                self.queue.push((entry.run, queued));
+                self.queue.push((entry.run, *queued));
             }
             Fact::RunDequeued(_) => self.queue.retain(|(run, _)| *run != entry.run),
             Fact::RunAccepted(accepted) => {
@@ -333,10 +333,9 @@ impl Projection {
                 if let Some(call) = asking_call(&open) {
                     self.task(&Arc::clone(&open.task)).call_attempts.remove(&format!("tool:{call}"));
                 }
-                let asked =
-                    QuestionRecord { open: Some(Box::new(open.clone())), ..QuestionRecord::default() };
+                let asked = QuestionRecord { open: Some(open.clone()), ..QuestionRecord::default() };
                 self.task(&open.task).asked.insert(open.id.clone(), asked);
-                self.open.push(open);
+                self.open.push(*open);
             }
             Fact::QuestionAnswered(answered) => {
                 if let Some(open) = self.open.iter().find(|open| open.id == answered.id) {

@@ -189,7 +189,7 @@ impl SessionCell {
         graph: Arc<dyn DynGraph>,
         watch: RunSender,
     ) -> Result<Seq, StoreError> {
-        let fact = Fact::RunQueued(queued.clone());
+        let fact = Fact::RunQueued(Box::new(queued.clone()));
         // Without a store, observers are called here, and no snapshot is kept: not under the lock.
         let first = if writer.is_durable() { None } else { Some(writer.push(run, [fact.clone()])?) };
         let mut inner = self.inner.lock();

@@ -342,7 +342,7 @@ impl LockedSession {
             // One append: nothing else may be in the writer's batch that could split it.
             self.wait_durable(&writer, writer.last()).await?;
         }
-        let facts = before.into_iter().chain([(run, Fact::RunAccepted(fact))]);
+        let facts = before.into_iter().chain([(run, Fact::RunAccepted(Box::new(fact)))]);
         let accepted = match writer.push_each(facts, summary) {
             Ok(seq) => seq,
             Err(error) => {
@@ -361,7 +361,7 @@ impl LockedSession {
         if durability == Durability::Async {
             writer.flush_soon();
         }
-        let fact = Fact::RunAccepted(noted);
+        let fact = Fact::RunAccepted(Box::new(noted));
         projection.apply(Entry { seq: accepted, at: now, run, fact });
         projection.root = FrameProjection::default();
         self.cell.pending_questions.clear();

@@ -156,7 +156,7 @@ impl AttemptHandle {
             let seq = match record {
                 Some(mut record) => {
                     record.step.clone_from(&inside);
-                    self.env.append_uncommitted([Fact::StepRecorded(record)])?
+                    self.env.append_uncommitted([Fact::StepRecorded(Box::new(record))])?
                 }
                 None => Seq::ZERO,
             };
@@ -276,7 +276,7 @@ impl AttemptHandle {
         self.replay.push::<NodeError, _>(self.number, |inner| {
             inner.asked.entry(open.id.clone()).or_insert_with(|| Box::new(AskedQuestion::new(shown, &open)));
             inner.open.push(open.id.clone());
-            Ok(is_new.then(|| [Fact::QuestionAsked(open)]))
+            Ok(is_new.then(|| [Fact::QuestionAsked(Box::new(open))]))
         })??;
         Ok(())
     }
