@@ -22,17 +22,18 @@ struct Score {
 
 fn labels(line: &Value) -> BTreeMap<String, String> {
     let sentence = line["sentence"].as_str().unwrap();
-    let mut review = if line["set"].as_str().is_some_and(|set| set.starts_with("written") || set.starts_with("fresh")) {
-        let product = line["product"].as_str().unwrap();
-        let mut review = demo_reviews().iter().find(|own| own.product == product).unwrap().clone();
-        review.rating = u8::try_from(line["rating"].as_u64().unwrap()).unwrap();
-        review.lang = serde_json::from_value(line["lang"].clone()).unwrap();
-        review
-    } else {
-        let review = demo_reviews().iter().find(|own| own.id == line["review"]).unwrap().clone();
-        assert!(review.text.contains(sentence), "{sentence}");
-        review
-    };
+    let mut review =
+        if line["set"].as_str().is_some_and(|set| set.starts_with("written") || set.starts_with("fresh")) {
+            let product = line["product"].as_str().unwrap();
+            let mut review = demo_reviews().iter().find(|own| own.product == product).unwrap().clone();
+            review.rating = u8::try_from(line["rating"].as_u64().unwrap()).unwrap();
+            review.lang = serde_json::from_value(line["lang"].clone()).unwrap();
+            review
+        } else {
+            let review = demo_reviews().iter().find(|own| own.id == line["review"]).unwrap().clone();
+            assert!(review.text.contains(sentence), "{sentence}");
+            review
+        };
     review.text = sentence.to_owned();
     analyse_topics(&[review])
         .into_iter()
@@ -94,7 +95,7 @@ fn check(set: &str, least: f64) {
     );
     println!("{summary}");
     // What is held out must not be read while the code is improved.
-    let shown = if set.ends_with("development") { score.wrong.join("\n") } else { String::new() };
+    let shown = if !set.ends_with("held-out") { score.wrong.join("\n") } else { String::new() };
     assert!(share >= least, "{summary}\n{shown}");
 }
 
@@ -110,20 +111,20 @@ fn topics_and_leanings_are_right_in_the_sentences_that_were_held_out() {
 
 #[test]
 fn topics_and_leanings_of_sentences_that_no_review_has_are_measured() {
-    check("written", 0.80);
+    check("written", 0.97);
 }
 
 #[test]
 fn topics_and_leanings_of_sentences_written_after_the_lists_are_measured() {
-    check("written-2", 0.40);
+    check("written-2", 0.97);
 }
 
 #[test]
 fn topics_and_leanings_of_fresh_sentences_that_the_rules_were_improved_with() {
-    check("fresh-development", 0.30);
+    check("fresh-development", 0.97);
 }
 
 #[test]
 fn topics_and_leanings_of_fresh_sentences_that_were_held_out() {
-    check("fresh-held-out", 0.30);
+    check("fresh-held-out", 0.72);
 }
