@@ -645,10 +645,10 @@ impl Context {
         let name = name.into();
         let named = |error: ValueError| NodeError::permanent(error.of(format!("event `{name}`")));
         let value = json::to_value(&value).map_err(named)?;
-        let of = self.attempt_handle();
+        let replay = self.replay();
         let writer = &self.scope.env.writer;
         if !writer.wants(EventKind::Custom) {
-            return Ok(of.touch()?);
+            return Ok(replay.touch(self.attempt_number)?);
         }
         // The estimate is cheap, and at least a sixteenth of the text.
         let may_be_large = writer.is_durable() && json::size(&value) > MAX_EVENT / 16;
@@ -659,10 +659,11 @@ impl Context {
             if writer.is_durable() && writer.queue_len() >= QUEUE_CAPACITY {
                 return Err(NodeError::permanent(format!("{QUEUE_CAPACITY} events wait for the store")));
             }
-            Ok(vec![Fact::Custom(CustomFact { task: Arc::clone(&of.task), name, value: value.into() })])
+            let task = Arc::clone(&replay.task);
+            Ok(Some([Fact::Custom(CustomFact { task, name, value: value.into() })]))
         };
         let of_event = |(name, value): &(String, Value)| fingerprint(name, &Sorted(value));
-        Ok(of.emit_once((name, value), of_event, make)??)
+        Ok(replay.emit_once(self.attempt_number, (name, value), of_event, make)??)
     }
 
     /// Publishes progress that is not stored. A slow subscriber gets only the latest value of each name.
@@ -696,7 +697,7 @@ impl Context {
         let name = name.into();
         let named = |error: ValueError| NodeError::permanent(error.of(format!("progress `{name}`")));
         let value = json::to_value(&value).map_err(named)?;
-        self.attempt_handle().touch()?;
+        self.replay().touch(self.attempt_number)?;
         self.emit_ephemeral(EventBody::Progress(payload::Progress { name, value }));
         Ok(())
     }
@@ -729,7 +730,7 @@ impl Context {
     }
 
     pub(crate) fn emit_ephemeral(&self, body: EventBody) {
-        if self.attempt_handle().touch().is_ok() {
+        if self.replay().touch(self.attempt_number).is_ok() {
             self.scope.env.emit_ephemeral(Some(Arc::clone(&self.replay().task)), body);
         }
     }
@@ -970,7 +971,7 @@ impl Context {
     /// ```
     pub fn heartbeat(&self) {
         // An ended node has no timeout.
-        drop(self.attempt_handle().touch());
+        drop(self.replay().touch(self.attempt_number));
     }
 }
 

@@ -26,19 +26,19 @@ impl TodoSink for AttemptHandle {
             id,
             &(&change.title, &change.parent, change.status, change.progress, change.message.as_deref()),
         );
-        let noted = self.emit_once::<_, TodoError>(
+        let noted = self.emit_once::<_, TodoError, Vec<Fact>>(
             change,
             |_| fingerprint,
             |change| {
                 let changed = self.env.todos.lock().change(id, change)?;
-                if !self.env.writer.wants(EventKind::TodoUpdated) {
-                    return Ok(Vec::new());
+                if changed.is_empty() || !self.env.writer.wants(EventKind::TodoUpdated) {
+                    return Ok(None);
                 }
                 let facts = changed.into_iter().enumerate().map(|(at, todo)| {
                     let by = (at == 0).then(|| (Arc::clone(&self.task), fingerprint));
                     Fact::TodoChanged(TodoChange { todo, by })
                 });
-                Ok(facts.collect())
+                Ok(Some(facts.collect()))
             },
         )?;
         if let Err(error) = noted {

@@ -2,7 +2,6 @@
 //! journal.
 
 use std::{
-    borrow::Borrow,
     collections::VecDeque,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -17,16 +16,52 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::subscription::{Mode, Subscription};
 use super::{
-    Event, EventFilter, EventKind, JournalNotice, ObserverCells, Outbox, filter::Filters, filter::Interest,
-    partial::PartialMessages, payload,
+    Event, EventBody, EventFilter, EventKind, JournalNotice, ObserverCells, Outbox, filter::Filters,
+    filter::Interest, partial::PartialMessages, payload,
 };
 use crate::{
     ids::{Seq, SessionId, TaskId},
-    journal::{JournalStore, entry::Entry},
+    journal::{
+        JournalStore,
+        entry::{CustomFact, Entry, Fact},
+    },
 };
 
 /// Capacity of the ring. Subscribers that are further behind read the journal.
 const RING: usize = 8_192;
+
+/// A journal entry, or a reference to one, that becomes an event.
+pub(crate) trait IntoEvent {
+    fn entry(&self) -> &Entry;
+    fn into_event(self, session: &SessionId) -> Event;
+}
+
+impl IntoEvent for &Entry {
+    fn entry(&self) -> &Entry {
+        self
+    }
+
+    fn into_event(self, session: &SessionId) -> Event {
+        Event::of(session, self)
+    }
+}
+
+impl IntoEvent for Entry {
+    fn entry(&self) -> &Entry {
+        self
+    }
+
+    fn into_event(self, session: &SessionId) -> Event {
+        match self.fact {
+            Fact::Custom(CustomFact { task, name, value }) => {
+                let body = EventBody::Custom(payload::Custom { name, value });
+                let session = session.clone();
+                Event { seq: Some(self.seq), at: self.at, session, run: self.run, task: Some(task), body }
+            }
+            _ => Event::of(session, &self),
+        }
+    }
+}
 
 /// Event broadcast of a session.
 pub(crate) struct EventBroadcast {
@@ -169,19 +204,19 @@ impl EventBroadcast {
     }
 
     /// Publishes entries that another process wrote.
-    pub(crate) fn publish_entries<E: Borrow<Entry>>(&self, entries: impl Iterator<Item = E>) {
+    pub(crate) fn publish_entries<E: IntoEvent>(&self, entries: impl Iterator<Item = E>) {
         let mut live = self.live.lock();
         let interest = self.local_interest();
         let has_partial = self.has_partial.load(Ordering::Relaxed);
         let end = live.end();
-        for entry in entries {
-            let entry = entry.borrow();
+        for source in entries {
+            let entry = source.entry();
             live.last = entry.seq;
             if has_partial {
                 live.partial.take_entry(entry);
             }
             if interest.is_watched() && interest.wants(entry.fact.kind()) {
-                live.push(Arc::new(Event::of(&self.session, entry)));
+                live.push(Arc::new(source.into_event(&self.session)));
             }
         }
         if has_partial {

@@ -188,7 +188,7 @@ payloads! {
     QuestionAsked {
         /// The question.
         #[serde(flatten)]
-        open: OpenQuestion,
+        open: Box<OpenQuestion>,
     }
     /// A question was answered.
     QuestionAnswered {

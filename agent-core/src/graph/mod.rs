@@ -108,7 +108,7 @@ pub(crate) struct Inner<S: State> {
     pub(crate) on_stop: Option<CloseFn<S>>,
     /// In dataflow mode; see [`GraphBuilder::dataflow`].
     pub(crate) dataflow: Option<CopyFn<S>>,
-    pub(crate) hash: String,
+    pub(crate) hash: Arc<str>,
     pub(crate) drawing: render::Drawing,
     pub(crate) code: CodeIdentity,
 }

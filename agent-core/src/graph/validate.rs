@@ -283,7 +283,7 @@ impl<S: State> Freezer<S> {
             canonical.push_str("\ndataflow");
         }
         Ok(Graph(Arc::new(Inner {
-            hash: crate::util::fingerprint(&canonical),
+            hash: crate::util::fingerprint(&canonical).into(),
             name: builder.name.into(),
             nodes,
             topology: Arc::new(topology),

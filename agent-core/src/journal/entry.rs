@@ -35,15 +35,15 @@ pub(crate) struct Entry {
     pub(crate) fact: Fact,
 }
 
-/// A fact recorded by an entry.
+/// A fact recorded by an entry. Large facts are boxed: all facts have the size of the largest, and are moved often.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fact {
     /// A run was queued; the run of the entry is the queued one.
-    RunQueued(Queued),
+    RunQueued(Box<Queued>),
     /// A queued run was removed from the queue before it began.
     RunDequeued(Dequeued),
-    RunAccepted(Accepted),
+    RunAccepted(Box<Accepted>),
     RunResumed(Resumed),
     RunPaused(Paused),
     RunStopped(Stopped),
@@ -56,10 +56,10 @@ pub(crate) enum Fact {
     TaskCommitted(TaskCommitted),
     TaskFinished(Finished),
     TaskFailed(TaskFailure),
-    StepRecorded(Recorded),
+    StepRecorded(Box<Recorded>),
     /// A tool call that must not be repeated is about to start.
     ToolBegun(ToolBegun),
-    QuestionAsked(OpenQuestion),
+    QuestionAsked(Box<OpenQuestion>),
     QuestionAnswered(Answered),
     QuestionWithdrawn(Withdrawn),
     TodoChanged(TodoChange),

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     hash::Hasher,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use fnv::FnvHasher;
@@ -178,7 +178,7 @@ impl Projection {
                 self.add_labels(&queued.labels);
                 // A snapshot may contain it already.
                 self.queue.retain(|(run, _)| *run != entry.run);
-                self.queue.push((entry.run, queued));
+                self.queue.push((entry.run, *queued));
             }
             Fact::RunDequeued(_) => self.queue.retain(|(run, _)| *run != entry.run),
             Fact::RunAccepted(accepted) => {
@@ -333,10 +333,9 @@ impl Projection {
                 if let Some(call) = asking_call(&open) {
                     self.task(&Arc::clone(&open.task)).call_attempts.remove(&format!("tool:{call}"));
                 }
-                let asked =
-                    QuestionRecord { open: Some(Box::new(open.clone())), ..QuestionRecord::default() };
+                let asked = QuestionRecord { open: Some(open.clone()), ..QuestionRecord::default() };
                 self.task(&open.task).asked.insert(open.id.clone(), asked);
-                self.open.push(open);
+                self.open.push(*open);
             }
             Fact::QuestionAnswered(answered) => {
                 if let Some(open) = self.open.iter().find(|open| open.id == answered.id) {
@@ -498,8 +497,10 @@ pub(super) fn decode_schedule(raw: &Raw) -> Option<StoredSchedule> {
     crate::json::read(raw.get()).ok()
 }
 
-fn null() -> Raw {
-    Raw::from(serde_json::value::RawValue::NULL.to_owned())
+/// Returns JSON `null`.
+pub(crate) fn null() -> Raw {
+    static NULL: LazyLock<Raw> = LazyLock::new(|| Raw::from(serde_json::value::RawValue::NULL.to_owned()));
+    Arc::clone(&NULL)
 }
 
 /// Returns a fingerprint of an event or todo change. It is stored, so it must be stable.

@@ -189,7 +189,7 @@ impl SessionCell {
         graph: Arc<dyn DynGraph>,
         watch: RunSender,
     ) -> Result<Seq, StoreError> {
-        let fact = Fact::RunQueued(queued.clone());
+        let fact = Fact::RunQueued(Box::new(queued.clone()));
         // Without a store, observers are called here, and no snapshot is kept: not under the lock.
         let first = if writer.is_durable() { None } else { Some(writer.push(run, [fact.clone()])?) };
         let mut inner = self.inner.lock();
@@ -254,6 +254,13 @@ impl SessionCell {
     /// Caches the projection of an idle session; `None`: the next use reads the store.
     pub(super) fn set_idle(&self, idle: Option<IdleProjection>) {
         self.inner.lock().idle = idle;
+    }
+
+    /// As [`set_idle`](Self::set_idle), after the entry `seq`: the projection, or the journal, has what was queued until then.
+    pub(super) fn set_idle_as_of(&self, seq: Seq, idle: Option<IdleProjection>) {
+        let mut inner = self.inner.lock();
+        inner.queue.forget_requests_until(seq);
+        inner.idle = idle;
     }
 
     /// Drops writer and cached projection, so that the next use reads the store.

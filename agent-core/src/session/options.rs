@@ -606,9 +606,9 @@ pub struct RuntimeOptions {
     /// continues. The waits double from 1 s to 30 s. With 0, only [`recover`](super::Runtime::recover) and a resume reopen
     /// it. Default: 120, about an hour.
     pub store_reopen: u32,
-    /// Maximum number of takeovers of a run in a row without progress in between (a finished task, a recorded step, an
-    /// failed attempt, an answer). The next takeover fails the run with `crash_loop`. A run whose tasks wait for a retry is not
-    /// counted. A graph may have its own; see [`GraphBuilder::max_takeovers`](crate::GraphBuilder::max_takeovers). Default: 3.
+    /// Maximum number of takeovers of a run in a row without progress in between (a finished task, a recorded step, a
+    /// failed attempt, an answer). The next takeover fails the run with `crash_loop`. A run is not counted while its tasks wait for a
+    /// retry. [`GraphBuilder::max_takeovers`](crate::GraphBuilder::max_takeovers) sets it for one graph. Default: 3.
     pub max_takeovers: u32,
 }
 

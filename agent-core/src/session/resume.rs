@@ -86,8 +86,8 @@ impl LockedSession {
         projection.resume_limits(resumed.limits);
         let open = std::mem::take(&mut projection.open);
         self.cell.pending_questions.restore(open, &projection.answered);
-        projection.graph = graph.name().into();
-        projection.hash = graph.hash().into();
+        projection.graph = Arc::clone(&graph.0.name);
+        projection.hash = Arc::clone(&graph.0.hash);
         let init = RunInit {
             limits: projection.limits.unwrap_or(self.shared.options.limits),
             durability: projection.durability.unwrap_or(self.shared.options.durability),

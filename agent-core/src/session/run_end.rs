@@ -9,7 +9,7 @@ use super::{
     cell::{IdleProjection, LiveRun, SessionCell},
     run_watch::{ErasedState, RunResult},
     runtime::Shared,
-    snapshots::{keep_snapshot, queued_until, store_schedule},
+    snapshots::{add_queued, keep_snapshot, store_schedule},
     supervisor::RunStart,
 };
 use crate::{
@@ -55,7 +55,7 @@ pub(super) async fn panicked_at_end(
             task: None,
             closing: None,
         }));
-        if let Err(error) = close(live, facts, summary(shared, live, RunStatus::Failed)).await {
+        if let Err(error) = close(shared, live, facts, RunStatus::Failed).await {
             tracing::error!(session = %cell.id, %error, "the failure of a run was not stored");
         }
     }
@@ -64,9 +64,15 @@ pub(super) async fn panicked_at_end(
 }
 
 /// Writes the last entries of a run and waits until they are stored.
-async fn close(live: &LiveRun, facts: Vec<Fact>, summary: Summary) -> Result<Seq, RunError> {
+async fn close(
+    shared: &Shared,
+    live: &LiveRun,
+    facts: impl IntoIterator<Item = Fact>,
+    status: RunStatus,
+) -> Result<Seq, RunError> {
     let env = &live.env;
-    let seq = env.writer.push_with(env.run, facts, Some(summary))?;
+    let summary = env.writer.is_durable().then(|| summary(shared, live, status));
+    let seq = env.writer.push_with(env.run, facts, summary)?;
     env.control.mark_end_written();
     env.writer.wait_durable(seq).await?;
     Ok(seq)
@@ -82,7 +88,7 @@ pub(super) async fn completed<S: State>(
     let env = &live.env;
     let (active_ms, supersteps) = (env.control.active_ms(), frame.schedule.superstep);
     let fact = Fact::RunCompleted(Completed { active_ms, supersteps });
-    let seq = match close(live, vec![fact], summary(shared, live, RunStatus::Completed)).await {
+    let seq = match close(shared, live, [fact], RunStatus::Completed).await {
         Ok(seq) => seq,
         Err(error) => return Box::pin(failed(shared, cell, live, frame, start, error)).await,
     };
@@ -95,8 +101,7 @@ pub(super) async fn completed<S: State>(
     if env.writer.is_durable() && env.writer.wants_snapshot(shared.options.snapshot_bytes) {
         keep_snapshot(shared, live, &projection, &*frame.state, seq);
     }
-    cell.set_idle(Some(IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) }));
-    cell.inner.lock().queue.forget_requests_until(seq);
+    cell.set_idle_as_of(seq, Some(IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) }));
     let state = Some(ErasedState::new(state));
     Arc::new(RunResult { state, supersteps, active_ms, ..live.result(RunStatus::Completed) })
 }
@@ -113,7 +118,7 @@ pub(super) async fn stopped<S: State>(
     let mut facts: Vec<Fact> = todo_facts(changed).collect();
     let closing = Box::pin(close_state(live, &mut frame)).await;
     facts.push(Fact::RunStopped(Stopped { drained, closing }));
-    match close(live, facts, summary(shared, live, RunStatus::Stopped)).await {
+    match close(shared, live, facts, RunStatus::Stopped).await {
         Ok(seq) => {
             let supersteps = frame.schedule.superstep;
             let state = release_session(cell, live, frame, start, RunStatus::Stopped, seq);
@@ -149,7 +154,7 @@ pub(super) async fn failed<S: State>(
             task: None,
             closing,
         }));
-        close(live, facts, summary(shared, live, RunStatus::Failed)).await.ok()
+        close(shared, live, facts, RunStatus::Failed).await.ok()
     };
     let state = match stored {
         Some(seq) if !frame.dirty => release_session(cell, live, frame, start, RunStatus::Failed, seq),
@@ -224,8 +229,7 @@ fn release_session<S: State>(
         finish_projection(&mut projection, cell, live, &frame, status, seq);
         IdleProjection { projection, state: Some(Arc::clone(&frame.state) as _) }
     });
-    cell.set_idle(idle);
-    cell.inner.lock().queue.forget_requests_until(seq);
+    cell.set_idle_as_of(seq, idle);
     Some(ErasedState::new(frame.state))
 }
 
@@ -244,8 +248,7 @@ fn finish_projection<S: State>(
     projection.open.clear();
     projection.steered = live.env.steered();
     projection.answered = live.env.pending_questions.answered();
-    let queue = queued_until(live, cell, seq);
-    (projection.runs, projection.queue, projection.requests) = (queue.runs, queue.queue, queue.requests);
+    add_queued(projection, live, cell, seq);
     projection.root = FrameProjection {
         schedule: Some(store_schedule(&frame.schedule)),
         version: S::VERSION,

@@ -94,7 +94,7 @@ pub(crate) fn snapshots<S: State>(
     let shared = Arc::clone(shared);
     let live = Arc::downgrade(live);
     let cell = Arc::clone(cell);
-    let hash: Arc<str> = graph.hash().into();
+    let hash = Arc::clone(&graph.0.hash);
     Box::new(move |state: &S, schedule: &Schedule, seq: Seq| {
         let Some(live) = live.upgrade() else { return };
         let env = &live.env;
@@ -103,7 +103,7 @@ pub(crate) fn snapshots<S: State>(
         }
         // Released before the lock of the cell is taken: the other order is used while a run is suspended.
         let todos = env.todos.lock().clone();
-        let projection = Projection {
+        let mut projection = Projection {
             run: env.run,
             status: RunStatus::Running,
             graph: Arc::clone(&live.graph),
@@ -117,26 +117,25 @@ pub(crate) fn snapshots<S: State>(
             accepted: live.accepted,
             accepted_at: live.accepted_at,
             active_ms: env.control.active_ms(),
+            requests: live.requests.clone(),
             labels: env.writer.labels(),
             context: env.context.clone(),
             pauses: env.pauses.clone(),
             steered: env.steered(),
-            ..queued_until(&live, &cell, seq)
+            ..Projection::default()
         };
+        add_queued(&mut projection, &live, &cell, seq);
         keep_snapshot(&shared, &live, &projection, state, seq);
     })
 }
 
-/// Returns the queued runs and the named requests as of an entry, for a snapshot. Later ones are read from their entries.
-pub(super) fn queued_until(live: &LiveRun, cell: &SessionCell, seq: Seq) -> Projection {
+/// Adds the queued runs and the named requests as of an entry to a projection. Later ones are read from their entries.
+pub(super) fn add_queued(projection: &mut Projection, live: &LiveRun, cell: &SessionCell, seq: Seq) {
     let inner = cell.inner.lock();
     let queued = inner.queue.iter().filter(|queued| queued.seq <= seq);
-    let queue = queued.map(|queued| (queued.run, queued.queued.clone())).collect();
-    let runs = live.runs.max(inner.queue.last());
-    let mut projection =
-        Projection { runs, queue, requests: Arc::clone(&live.requests), ..Projection::default() };
+    projection.queue = queued.map(|queued| (queued.run, queued.queued.clone())).collect();
+    projection.runs = live.runs.max(inner.queue.last());
     for (name, run) in inner.queue.requests_until(seq) {
         projection.remember_request(name.to_owned(), run);
     }
-    projection
 }

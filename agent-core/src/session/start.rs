@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc, task::Poll};
 
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 use tracing::Instrument;
 
 use super::run_input::{EncodedInput, RawInput};
@@ -26,8 +26,8 @@ use crate::{
     ids::{RunId, Seq},
     journal::{
         Summary,
-        entry::{Accepted, Base, Closing, Entry, Fact, Queued, Raw, Stopped},
-        projection::{FrameProjection, Projection},
+        entry::{Accepted, Base, Closing, Entry, Fact, Queued, Stopped},
+        projection::{FrameProjection, Projection, null},
     },
     json::{Form, Stored},
     run::{BudgetUsage, Durability, Limits, RunStatus},
@@ -311,13 +311,13 @@ impl LockedSession {
         let durability = self.shared.durability(&options);
         // The projection keeps neither state nor schedule: the run owns them.
         let noted = Accepted {
-            graph: graph.name().into(),
-            hash: graph.hash().into(),
+            graph: Arc::clone(&graph.0.name),
+            hash: Arc::clone(&graph.0.hash),
             version: S::VERSION,
             state: None,
             update: None,
             form: Form::default(),
-            schedule: Raw::from(RawValue::NULL.to_owned()),
+            schedule: null(),
             due: None,
             limits: options.limits,
             durability: options.durability,
@@ -335,14 +335,15 @@ impl LockedSession {
         let fact =
             Accepted { state: raw_state, update: raw_update, form, schedule: raw, due, ..noted.clone() };
         writer.add_labels(&noted.labels);
-        let summary = Summary::new(graph.name(), RunStatus::Running.as_str(), run, now);
+        let summary =
+            writer.is_durable().then(|| Summary::new(graph.name(), RunStatus::Running.as_str(), run, now));
         self.shared.keep_leases();
         if !before.is_empty() {
             // One append: nothing else may be in the writer's batch that could split it.
             self.wait_durable(&writer, writer.last()).await?;
         }
-        let facts = before.into_iter().chain([(run, Fact::RunAccepted(fact))]);
-        let accepted = match writer.push_each(facts, Some(summary)) {
+        let facts = before.into_iter().chain([(run, Fact::RunAccepted(Box::new(fact)))]);
+        let accepted = match writer.push_each(facts, summary) {
             Ok(seq) => seq,
             Err(error) => {
                 self.cell.invalidate();
@@ -360,7 +361,7 @@ impl LockedSession {
         if durability == Durability::Async {
             writer.flush_soon();
         }
-        let fact = Fact::RunAccepted(noted);
+        let fact = Fact::RunAccepted(Box::new(noted));
         projection.apply(Entry { seq: accepted, at: now, run, fact });
         projection.root = FrameProjection::default();
         self.cell.pending_questions.clear();

@@ -8,7 +8,9 @@
 
 mod client;
 mod delivery;
+mod locks;
 mod registry;
+mod sweep;
 
 use std::fmt;
 

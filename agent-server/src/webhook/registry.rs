@@ -1,56 +1,66 @@
 //! Registry of pending deliveries: accepts them, and answers their question when the run has ended.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use agent_core::{
     Answers, RunOptions, RunStatus, Runtime, Session, SessionError,
-    clock::{Clock, WallClock},
     ids::{RunId, Seq, SessionId},
-    journal::{Label, Recent, RecentCursor},
 };
 use parking_lot::Mutex;
 use serde_json::json;
+use tokio::time::{sleep, timeout};
 
-use super::{Delivery, GRAPH, session_of};
+use super::{
+    Delivery, GRAPH,
+    locks::{DeliveryLocks, DeliveryUse},
+    session_of,
+};
 use crate::{derived::Derived, run_progress::RunProgress};
 
 /// Label of deliveries.
-const KIND: (&str, &str) = ("kind", GRAPH);
-/// Deliveries read per page.
-const PAGE: usize = 500;
-/// Age before which a delivery without a run is kept: its request may still be in progress.
-const ORPHAN_AGE_MS: i64 = 60_000;
+pub(super) const KIND: (&str, &str) = ("kind", GRAPH);
+/// Attempts to bring a delivery into the wanted condition.
+const ATTEMPTS: u32 = 10;
+/// Timeout for a delivery that another request created to ask its question.
+const QUESTION: Duration = Duration::from_secs(1);
 /// Bound runs that are remembered. Beyond, a request that is repeated after its run sends its webhook once more.
 const BOUND: usize = 100_000;
 
 /// Pending deliveries of this process.
 pub(crate) struct DeliveryRegistry {
-    pending: Mutex<Pending>,
+    pub(super) pending: Mutex<Pending>,
     /// Runs with deliveries that this process bound, so that a repeated request does not send them again.
     bound: Mutex<HashSet<(SessionId, RunId)>>,
+    pub(super) locks: DeliveryLocks,
     derived: Derived,
 }
 
 /// Deliveries of known runs.
 #[derive(Default)]
-struct Pending {
+pub(super) struct Pending {
     by_run: HashMap<(SessionId, RunId), Session>,
     /// The runs by the session of the delivery.
-    runs: HashMap<SessionId, RunId>,
+    pub(super) runs: HashMap<SessionId, RunId>,
 }
 
 impl Pending {
     /// Adds a delivery, unless the run has another one. Returns whether it is the delivery of the run.
-    fn insert(&mut self, target: SessionId, run: RunId, delivery: &Session) -> bool {
+    pub(super) fn insert(&mut self, target: SessionId, run: RunId, delivery: &Session) -> bool {
         let known = self.by_run.entry((target, run)).or_insert_with(|| delivery.clone());
         if known.id() != delivery.id() {
             return false;
         }
+        // The earlier handle may be of a session that was deleted and created again.
+        *known = delivery.clone();
         self.runs.insert(delivery.id().clone(), run);
         true
     }
 
-    fn remove(&mut self, of: &(SessionId, RunId)) -> Option<Session> {
+    pub(super) fn remove(&mut self, of: &(SessionId, RunId)) -> Option<Session> {
         let delivery = self.by_run.remove(of)?;
         self.runs.remove(delivery.id());
         Some(delivery)
@@ -60,15 +70,20 @@ impl Pending {
 /// A delivery that was accepted before its run. It belongs to the request, because the number of the run is not known yet.
 #[must_use = "bind it to the run, or cancel it"]
 pub(crate) struct PreparedDelivery {
-    delivery: Session,
+    runtime: Runtime,
+    session: Session,
+    user: Arc<DeliveryUse>,
+    target: SessionId,
+    request: String,
+    url: String,
+    options: RunOptions,
     /// Whether this request created it; otherwise an earlier one with the same name did.
     created: bool,
-    target: SessionId,
 }
 
 impl DeliveryRegistry {
     pub(crate) fn new(derived: Derived) -> Self {
-        Self { pending: Mutex::default(), bound: Mutex::default(), derived }
+        Self { pending: Mutex::default(), bound: Mutex::default(), locks: DeliveryLocks::default(), derived }
     }
 
     /// Returns whether a delivery waits for the run.
@@ -85,7 +100,8 @@ impl DeliveryRegistry {
         }
     }
 
-    /// Accepts a delivery for the run that the named request is about to start.
+    /// Accepts a delivery for the run that the named request is about to start. Without effect if the request has started its
+    /// run before.
     ///
     /// # Errors
     ///
@@ -98,26 +114,26 @@ impl DeliveryRegistry {
         url: String,
         options: RunOptions,
     ) -> Result<PreparedDelivery, SessionError> {
-        let delivery = runtime.session_of(session_of(&self.derived, target.id(), request));
-        let input = json!({"url": url, "session": target.id(), "run": 0, "request": request, "taken": null});
-        let created = match delivery
-            .run_json(GRAPH, input)
-            .options(options.request("deliver").label(KIND.0, KIND.1))
-            .start()
-            .await
-        {
-            Ok(mut run) => {
-                // The question must be open before it can be answered.
-                run.wait_status().await;
-                true
-            }
-            Err(SessionError::SameRequest { .. }) => false,
-            Err(error) => return Err(error),
+        let id = session_of(&self.derived, target.id(), request);
+        let mut prepared = PreparedDelivery {
+            runtime: runtime.clone(),
+            user: Arc::new(self.locks.enter(&id)),
+            session: runtime.session_of(id),
+            target: target.id().clone(),
+            request: request.to_owned(),
+            url,
+            options,
+            created: false,
         };
-        Ok(PreparedDelivery { delivery, created, target: target.id().clone() })
+        // The start of the run decides whether the content is the same; binding creates what is missing.
+        if run_of_request(target, request).await?.is_none() {
+            prepared.ensure(None).await?;
+        }
+        Ok(prepared)
     }
 
-    /// Binds a delivery to the run that was accepted, unless the run has ended and this process bound it before.
+    /// Binds a delivery to the run that was accepted, unless the run has ended and this process bound it before. A delivery
+    /// that was cancelled, or that belongs to other content of the same request, is replaced.
     ///
     /// # Errors
     ///
@@ -125,22 +141,27 @@ impl DeliveryRegistry {
     pub(crate) async fn bind(
         &self,
         runtime: &Runtime,
-        prepared: PreparedDelivery,
+        mut prepared: PreparedDelivery,
         run: RunId,
     ) -> Result<(), SessionError> {
         let key = (prepared.target.clone(), run);
         let session = runtime.session_of(key.0.clone());
         let progress = async || RunProgress::read(&session, run).await;
         let is_bound = self.bound.lock().contains(&key);
-        let is_superfluous = (is_bound && end_of(progress().await?).is_some())
-            || !self.pending.lock().insert(key.0.clone(), run, &prepared.delivery);
-        if is_superfluous {
-            self.cancel(prepared).await;
+        if is_bound && end_of(progress().await?).is_some() {
+            prepared.delete_if_created().await;
             return Ok(());
         }
-        // The run may have ended before the delivery was registered.
-        if let Some(seq) = end_of(progress().await?) {
-            self.ended(&key, seq).await;
+        if prepared.ensure(Some(run)).await? {
+            let is_first = self.pending.lock().insert(key.0.clone(), run, &prepared.session);
+            if !is_first {
+                prepared.delete_if_created().await;
+                return Ok(());
+            }
+            // The run may have ended before the delivery was registered.
+            if let Some(seq) = end_of(progress().await?) {
+                self.ended(&key, seq).await;
+            }
         }
         let mut bound = self.bound.lock();
         if bound.len() >= BOUND {
@@ -150,81 +171,109 @@ impl DeliveryRegistry {
         Ok(())
     }
 
-    /// Deletes the delivery of a run that was not accepted.
+    /// Deletes the delivery of a run that was not accepted, unless another request uses it.
     pub(crate) async fn cancel(&self, prepared: PreparedDelivery) {
-        if prepared.created {
-            delete(&prepared.delivery).await;
-        }
+        prepared.delete_if_created().await;
     }
+}
 
-    /// Resumes the pending deliveries in the store, including those of crashed processes.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the store.
-    pub(crate) async fn resume_all(&self, runtime: &Runtime) -> Result<(), SessionError> {
-        let mut query = Recent {
-            limit: PAGE,
-            statuses: vec![RunStatus::Paused.as_str().to_owned()],
-            label: Some(Label::new(KIND.0, KIND.1)),
-            ..Recent::default()
-        };
-        loop {
-            let page = runtime.recent(query.clone()).await?;
-            for info in &page {
-                let delivery = runtime.session_of(info.id.clone());
-                if let Err(error) = self.resume(runtime, &delivery, info.head.summary.at).await {
-                    tracing::warn!(session = %info.id, %error, "a webhook delivery could not be resumed");
+impl PreparedDelivery {
+    /// Creates the delivery, or replaces one that is not pending. Returns whether it is pending: not if it was sent, is being
+    /// sent, or has failed, for this run.
+    async fn ensure(&mut self, run: Option<RunId>) -> Result<bool, SessionError> {
+        let user = Arc::clone(&self.user);
+        let _lock = user.lock().await;
+        for _ in 0..ATTEMPTS {
+            match self.check(run).await {
+                Ok(Condition::Pending) => return Ok(true),
+                Ok(Condition::Settled) => return Ok(false),
+                Ok(Condition::Useless) => {
+                    discard(&self.session).await?;
+                    continue;
                 }
-            }
-            match page.last() {
-                Some(last) if page.len() == PAGE => {
-                    query.before = Some(RecentCursor { at: last.head.summary.at, session: last.id.clone() });
-                }
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    async fn resume(&self, runtime: &Runtime, delivery: &Session, at: i64) -> Result<(), SessionError> {
-        let state: Delivery = delivery.state().await?;
-        let Ok(target) = state.session.parse::<SessionId>() else { return Ok(()) };
-        let session = runtime.session_of(target.clone());
-        let known = self.pending.lock().runs.get(delivery.id()).copied();
-        let run = match (known, &state.request) {
-            (Some(run), _) => Some(run),
-            (None, Some(request)) => match session.run_of_request(request).await {
-                Ok(run) => run,
-                Err(SessionError::NotFound { .. }) => None,
+                Err(SessionError::NotFound { .. }) => {}
                 Err(error) => return Err(error),
-            },
-            // Of an earlier version.
-            (None, None) => Some(RunId(state.run)),
-        };
-        let progress = match run {
-            Some(run) => Some((run, RunProgress::read(&session, run).await?)),
-            None => None,
-        };
-        match progress {
-            Some((run, RunProgress::Unfinished)) => {
-                self.pending.lock().insert(target, run, delivery);
             }
-            Some((run, progress)) if let Some(seq) = end_of(progress) => {
-                self.pending.lock().remove(&(target, run));
-                release(delivery, run, seq).await;
+            // A handle of a deleted session stays without a session.
+            self.session = self.runtime.session_of(self.session.id().clone());
+            match self.create().await {
+                Ok(()) => return Ok(true),
+                Err(SessionError::SameRequest { .. } | SessionError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
             }
-            _ if WallClock.now_ms() - at > ORPHAN_AGE_MS => {
-                tracing::info!(session = %target, delivery = %delivery.id(), "a webhook of a request that started no run is deleted");
-                delete(delivery).await;
-            }
-            _ => {}
         }
+        Err(SessionError::NotFound { session: self.session.id().clone() })
+    }
+
+    /// Reads the condition of the delivery, for the run of the request if that is known.
+    async fn check(&self, run: Option<RunId>) -> Result<Condition, SessionError> {
+        let status = self.session.status().await?.status;
+        if status == RunStatus::Paused && self.created {
+            return Ok(Condition::Pending);
+        }
+        let state: Delivery = self.session.state().await?;
+        let is_of_run = run.is_some_and(|run| run.0 == state.run);
+        Ok(match status {
+            RunStatus::Running | RunStatus::Completed | RunStatus::Failed if is_of_run => Condition::Settled,
+            // Before the run, another request with this name may be the one that starts it.
+            RunStatus::Running | RunStatus::Paused
+                if state.url != self.url && (run.is_some() || self.user.is_only()) =>
+            {
+                Condition::Useless
+            }
+            RunStatus::Running => {
+                // The question must be open before it can be answered. The next sweep finds one that takes longer.
+                timeout(QUESTION, self.session.wait_status()).await.ok();
+                Condition::Pending
+            }
+            RunStatus::Paused => Condition::Pending,
+            _ => Condition::Useless,
+        })
+    }
+
+    async fn create(&mut self) -> Result<(), SessionError> {
+        let Self { target, request, url, options, .. } = self;
+        let input = json!({"url": url, "session": target, "run": 0, "request": request, "taken": null});
+        let options = options.clone().request("deliver").label(KIND.0, KIND.1);
+        let mut run = self.session.run_json(GRAPH, input).options(options).start().await?;
+        self.created = true;
+        // The question must be open before it can be answered.
+        run.wait_status().await;
         Ok(())
+    }
+
+    /// Deletes a delivery that this request created and no other one uses.
+    async fn delete_if_created(&self) {
+        let _lock = self.user.lock().await;
+        if self.created
+            && self.user.is_only()
+            && let Err(error) = discard(&self.session).await
+        {
+            tracing::debug!(session = %self.session.id(), %error, "a webhook delivery could not be deleted");
+        }
+    }
+}
+
+/// Condition of a delivery in the store.
+enum Condition {
+    /// It waits for the end of the run.
+    Pending,
+    /// It is being sent, was sent, or has failed, for the run.
+    Settled,
+    /// It was cancelled, or belongs to another run or another content.
+    Useless,
+}
+
+/// Returns the run of a request, if the session exists and remembers it.
+pub(super) async fn run_of_request(session: &Session, request: &str) -> Result<Option<RunId>, SessionError> {
+    match session.run_of_request(request).await {
+        Err(SessionError::NotFound { .. } | SessionError::CannotResume { .. }) => Ok(None),
+        run => run,
     }
 }
 
 /// Returns the entry that ended a run, as far as there is one; `None` if the run has not ended.
-const fn end_of(progress: RunProgress) -> Option<Option<Seq>> {
+pub(super) const fn end_of(progress: RunProgress) -> Option<Option<Seq>> {
     match progress {
         RunProgress::Ended(seq) => Some(Some(seq)),
         RunProgress::Removed | RunProgress::Trimmed => Some(None),
@@ -233,7 +282,7 @@ const fn end_of(progress: RunProgress) -> Option<Option<Seq>> {
 }
 
 /// Answers the question of a delivery: the run has ended, with the entry `seq`.
-async fn release(delivery: &Session, run: RunId, seq: Option<Seq>) {
+pub(super) async fn release(delivery: &Session, run: RunId, seq: Option<Seq>) {
     // Earlier versions answered `true`, or without the run.
     let answer = json!({ "run": run, "seq": seq });
     match delivery.answer(Answers::only(answer)).by("the server").await {
@@ -242,9 +291,19 @@ async fn release(delivery: &Session, run: RunId, seq: Option<Seq>) {
     }
 }
 
-async fn delete(delivery: &Session) {
-    let stopped = delivery.stop().await.map(drop);
-    if let Err(error) = stopped.and(delivery.delete().await) {
-        tracing::debug!(session = %delivery.id(), %error, "a webhook delivery could not be deleted");
+/// Stops and deletes a delivery.
+pub(super) async fn discard(delivery: &Session) -> Result<(), SessionError> {
+    match delivery.stop().await {
+        Ok(_) | Err(SessionError::NotFound { .. } | SessionError::NothingToDo { .. }) => {}
+        Err(error) => return Err(error),
     }
+    for _ in 0..ATTEMPTS {
+        match delivery.delete().await {
+            // A run that has ended leaves the memory in a moment.
+            Err(SessionError::Busy { .. }) => sleep(Duration::from_millis(5)).await,
+            Err(SessionError::NotFound { .. }) => return Ok(()),
+            deleted => return deleted,
+        }
+    }
+    Ok(())
 }

@@ -34,4 +34,5 @@ mod steering;
 mod support;
 mod tenants;
 mod webhook;
+mod webhook_faults;
 mod tool_chat;

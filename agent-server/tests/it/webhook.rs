@@ -99,12 +99,18 @@ impl Receiver {
         (id, serde_json::from_str(&text).unwrap())
     }
 
+    /// A post that has arrived: its id and body.
+    pub(crate) fn next_report(&mut self) -> Option<(String, Value)> {
+        let (headers, body) = self.posts.try_recv().ok()?;
+        Some((headers["webhook-id"].to_str().unwrap().to_owned(), serde_json::from_slice(&body).unwrap()))
+    }
+
     pub(crate) fn nothing_more(&mut self) -> bool {
         self.posts.try_recv().is_err()
     }
 }
 
-fn webhooks() -> Webhooks {
+pub(crate) fn webhooks() -> Webhooks {
     Webhooks::signed(&SECRET.into(), &AddressPolicy::default().and_host("127.0.0.1")).unwrap()
 }
 

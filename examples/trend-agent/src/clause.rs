@@ -35,8 +35,11 @@ const VERBS: [&str; 2] = [" and leaves ", " and still "];
 const EXCEPT_ENGLISH: [&str; 6] =
     ["except for ", "except ", "apart from ", "other than ", "aside from ", "besides "];
 
+/// Korean endings of what was expected ("진정 앰플이라더니").
+const EXPECTED: [&str; 4] = ["라더니", "다더니", "라길래", "다길래"];
+
 /// Korean words after an exception.
-const EXCEPT_KOREAN: [&str; 11] = [
+const EXCEPT_KOREAN: [&str; 13] = [
     "말고는",
     "말고",
     "빼고는",
@@ -48,6 +51,8 @@ const EXCEPT_KOREAN: [&str; 11] = [
     "외에는",
     "만 아니면",
     "만 아니라면",
+    "만 아니었으면",
+    "제외하면은",
 ];
 
 /// Clauses of a sentence: cut at commas, at words of contrast ("but", "though"), after Korean endings of contrast ("-지만",
@@ -68,7 +73,11 @@ pub fn clauses(sentence: &str) -> Vec<&str> {
     }
     for word in EXCEPT_ENGLISH {
         let places = lower.match_indices(word).map(|(at, _)| at);
-        cuts.extend(places.filter(|at| lower[..*at].ends_with(' ')).map(|at| at - 1));
+        cuts.extend(
+            places
+                .filter(|at| lower[..*at].ends_with(' ') && !lower[..*at].ends_with("tell "))
+                .map(|at| at - 1),
+        );
     }
     cuts.sort_unstable();
     cuts.dedup();
@@ -94,6 +103,37 @@ pub(super) fn is_exception(clause: &str) -> bool {
     ends_in_exception(bare) || EXCEPT_ENGLISH.iter().any(|word| bare.starts_with(word))
 }
 
+/// Whether a clause says what was expected, and not what was found ("가성비 좋다길래").
+pub(super) fn is_expectation(clause: &str) -> bool {
+    EXPECTED.iter().any(|end| clause.trim_matches([' ', ',']).ends_with(end))
+}
+
+/// Whether a clause says what its author is like, and nothing of the product ("한방 냄새 싫어하는데").
+pub(super) fn is_disposition(clause: &str) -> bool {
+    let bare = clause.trim_matches([' ', ',']);
+    let korean = [
+        "싫어하는데",
+        "싫어하는 편",
+        "싫어하지만",
+        "민감한데",
+        "예민한데",
+        "예민한 편",
+        "민감한 편",
+        "예민하지만",
+        "민감하지만",
+    ];
+    let english = [
+        "i usually",
+        "i normally",
+        "i generally",
+        "i always",
+        "my skin is",
+        "my skin usually",
+        "my skin normally",
+    ];
+    korean.iter().any(|end| bare.contains(end)) || english.iter().any(|start| bare.starts_with(start))
+}
+
 /// Whether a clause concedes something to the rest of its sentence ("적지만", "although it is thick").
 pub(super) fn is_concession(clause: &str) -> bool {
     let lower = clause.to_lowercase();
@@ -110,7 +150,8 @@ pub(super) fn is_contrast(clause: &str, next: &str) -> bool {
 fn ends_in_contrast(text: &str) -> bool {
     // "-는데" is an ending, "데" a separate word ("흡수되는 데").
     let stem = text.strip_suffix('데').and_then(|stem| stem.chars().next_back());
-    ["지만", "으나", "다만"].iter().any(|end| text.ends_with(end)) || stem.is_some_and(is_hangul)
+    ["지만", "으나", "다만"].iter().chain(&EXPECTED).any(|end| text.ends_with(end))
+        || stem.is_some_and(is_hangul)
 }
 
 fn ends_in_exception(text: &str) -> bool {

@@ -1,6 +1,6 @@
 //! What turns a word of opinion into its opposite, in Korean and English: negation, relief, and conditions.
 
-use super::text::is_hangul;
+use super::text::{find, is_hangul};
 use super::topics::Topic;
 use super::words::words;
 
@@ -43,8 +43,46 @@ const OWNERS: [&str; 12] =
 /// Words that end the reach of a negation.
 const STOPS: [&str; 8] = ["and", "but", "so", "because", "which", "then", "just", "only"];
 
-/// Adverbs between a Korean trouble and the word for its absence.
-const ADVERBS: [&str; 8] = ["거의", "전혀", "하나도", "아예", "별로", "크게", "아무", "특별히"];
+/// Words between a Korean trouble and the word for its absence ("속당김 걱정 없어요", "백탁 하나 없이").
+const FILLERS: [&str; 22] = [
+    "거의",
+    "전혀",
+    "하나도",
+    "하나",
+    "아예",
+    "별로",
+    "크게",
+    "아무",
+    "특별히",
+    "1도",
+    "일도",
+    "걱정",
+    "느낌",
+    "현상",
+    "증상",
+    "기미",
+    "문제",
+    "필요",
+    "같은 거",
+    "같은 게",
+    "같은 건",
+    "따위",
+];
+
+/// Words before what another product is like.
+const OTHERS_ENGLISH: [&str; 4] = ["rather than ", "instead of ", "unlike ", "as opposed to "];
+
+/// Words after what another product is like.
+const OTHERS_KOREAN: [&str; 6] = ["과 달리", "와 달리", "랑 달리", "과는 달리", "와는 달리", "과 다르게"];
+
+/// Words before what holds for a short while only.
+const SHORTLY: [&str; 6] = ["에만", "때만", "잠깐만", "순간만", "동안만", "처음만"];
+
+/// Korean words for few.
+const FEW: [&str; 7] = ["적고", "적어", "적은 ", "적었", "적다", "적네", "별로 없"];
+
+/// What answers a question with no ("Brightening? Barely.").
+const DENIALS: [&str; 8] = ["barely", "no", "nope", "not", "hardly", "meh", "never", "nah"];
 
 /// Whether the word at `from..to` of a clause (lower case) is turned into its opposite by the words around it. `trouble` is
 /// whether the word is bad.
@@ -58,7 +96,7 @@ pub(super) fn is_negated(
     let eases =
         trouble && !matches!(topic, Some(Topic::Longevity | Topic::Shade | Topic::Price | Topic::Packaging));
     if clause[from..to].chars().any(is_hangul) {
-        negated_korean(clause, from, to) || (eases && relieved_after(clause, from, to))
+        negated_korean(clause, (from, to), trouble) || (eases && relieved_after(clause, from, to))
     } else {
         negated_english(clause, from, to, trouble) || (eases && relieved_after(clause, from, to))
     }
@@ -70,6 +108,12 @@ pub(super) fn is_relieved(clause: &str, (from, to): (usize, usize)) -> bool {
     relieved_after(clause, from, to)
         || (!clause[from..to].chars().any(is_hangul)
             && before.iter().rev().take(4).any(|word| words().relievers.contains(word)))
+}
+
+/// Whether the word at `from..to` says what another product is like ("unlike my sticky one", "끈적한 선크림과 달리").
+pub(super) fn is_of_another(clause: &str, (from, to): (usize, usize)) -> bool {
+    OTHERS_ENGLISH.iter().any(|word| clause[..from].contains(word))
+        || OTHERS_KOREAN.iter().any(|word| clause[to..].contains(word))
 }
 
 /// Whether the trouble at `from..to` is the condition of a part of the body, and not an opinion ("my flaky nose is smooth").
@@ -149,10 +193,16 @@ fn negated_english(clause: &str, from: usize, to: usize, trouble: bool) -> bool 
     if clause[to..].starts_with("-free") || clause[..from].ends_with("non-") {
         return true;
     }
+    if let Some(answer) = clause[to..].strip_prefix('?')
+        && latin_words(answer).first().is_some_and(|word| DENIALS.contains(word))
+    {
+        return true;
+    }
     let part = clause[..from].rsplit([';', ':']).next().unwrap_or_default();
     let before = latin_words(part);
     let before: Vec<&str> = before.into_iter().rev().take(REACH.0).collect();
-    let reach = if trouble { REACH.0 } else { REACH.1 };
+    let denied = before.windows(2).any(|pair| pair == ["that", "not"]);
+    let reach = if trouble || denied { REACH.0 } else { REACH.1 };
     let mut turned = false;
     for (at, word) in before.iter().enumerate().take(reach) {
         // "Not sticky and heavy": the negation covers a list of troubles.
@@ -165,7 +215,15 @@ fn negated_english(clause: &str, from: usize, to: usize, trouble: bool) -> bool 
         if duty || word.starts_with("shouldn") {
             break;
         }
+        // "It is not that it does not hydrate": the first negation is denied.
+        if turned && *word == "that" && before.get(at + 1) == Some(&"not") {
+            return false;
+        }
         let relieves = trouble && words().relievers.contains(word);
+        // "I have never had plumper skin": a comparative that was never reached before.
+        if *word == "never" && !trouble && clause[from..to].ends_with("er") {
+            break;
+        }
         if words().negators.contains(word) || *word == "non" || relieves {
             turned = !turned;
         }
@@ -182,6 +240,10 @@ fn relieved_after(clause: &str, from: usize, to: usize) -> bool {
     let after =
         clause[to..].split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
     let after: Vec<&str> = after.take(RELIEF_WORDS).collect();
+    let joined = after.join(" ");
+    if relief.iter().any(|phrase| phrase.contains(' ') && !find(&joined, phrase).is_empty()) {
+        return true;
+    }
     after.iter().enumerate().any(|(at, word)| {
         // "Settles in the cracks" is no relief.
         let into = word.starts_with("settle")
@@ -190,7 +252,7 @@ fn relieved_after(clause: &str, from: usize, to: usize) -> bool {
     })
 }
 
-fn negated_korean(clause: &str, from: usize, to: usize) -> bool {
+fn negated_korean(clause: &str, (from, to): (usize, usize), trouble: bool) -> bool {
     let before = clause[..from].trim_end();
     // "안 끈적여요": the short form is a separate word before the stem.
     if let Some(rest) = before.strip_suffix('안').or_else(|| before.strip_suffix('못'))
@@ -199,15 +261,26 @@ fn negated_korean(clause: &str, from: usize, to: usize) -> bool {
         return true;
     }
     let after = &clause[to..];
+    if !trouble && SHORTLY.iter().any(|word| before.ends_with(word)) {
+        return true;
+    }
+    // "벗겨지기는커녕": far from it.
+    let word: usize = after.chars().take_while(|c| is_hangul(*c)).map(char::len_utf8).sum();
+    if after[..word].ends_with("커녕") {
+        return true;
+    }
     if long_form(after) || list_of_absences(after) {
         return true;
     }
     // "자극 없이", "끈적임이 전혀 없어요", "진정이 아니라": the thing itself is absent.
-    let mut rest = super::text::head(after, 16)
-        .trim_start_matches(['이', '임', '은', '는', '도', '가', '감', '을', '함', '움', '한', '거', '림'])
-        .trim_start();
-    for adverb in ADVERBS {
-        rest = rest.strip_prefix(adverb).map_or(rest, str::trim_start);
+    let particles = ['이', '임', '은', '는', '도', '가', '감', '을', '함', '움', '한', '거', '림'];
+    let mut rest = super::text::head(after, 20).trim_start_matches(particles).trim_start();
+    for _ in 0..2 {
+        let filler = FILLERS.iter().find_map(|filler| rest.strip_prefix(filler));
+        rest = filler.map_or(rest, |rest| rest.trim_start_matches(particles).trim_start());
+    }
+    if trouble && (FEW.iter().any(|few| rest.starts_with(few))) {
+        return true;
     }
     ["없", "못 느", "안 ", "덜", "아니", "제로"].iter().any(|absent| rest.starts_with(absent))
 }
@@ -215,9 +288,10 @@ fn negated_korean(clause: &str, from: usize, to: usize) -> bool {
 /// "끈적이지 않아요", "따갑지도 않고", "뒤집어지지 않고", "좋지도 나쁘지도 않은": the long form follows within the word.
 fn long_form(after: &str) -> bool {
     let particles = ['도', '는', '가', '를', '만'];
-    let ends = |rest: &str| ['않', '못', '안'].iter().any(|word| rest.starts_with(*word));
+    let ends = |rest: &str| ['않', '못', '안', '마', '말'].iter().any(|word| rest.starts_with(*word));
     after.char_indices().take(4).take_while(|(_, c)| is_hangul(*c)).any(|(at, c)| {
-        if c != '지' {
+        // "없어지진 않아도": a particle may be contracted.
+        if !['지', '진', '질'].contains(&c) {
             return false;
         }
         let rest = after[at + c.len_utf8()..].trim_start_matches(particles).trim_start_matches(' ');
@@ -236,8 +310,8 @@ fn list_of_absences(after: &str) -> bool {
     }
     let word: usize = rest.chars().take_while(|c| is_hangul(*c)).map(char::len_utf8).sum();
     let mut next = rest[word..].trim_start();
-    for adverb in ADVERBS {
-        next = next.strip_prefix(adverb).map_or(next, str::trim_start);
+    for filler in FILLERS {
+        next = next.strip_prefix(filler).map_or(next, str::trim_start);
     }
     word > "도".len()
         && rest[..word].ends_with('도')

@@ -3,9 +3,11 @@
 use std::sync::LazyLock;
 
 use super::clause::clauses;
-use super::negation::{excesses, is_condition, is_negated, is_undecided, wishes_korean};
+use super::negation::{
+    excesses, is_condition, is_negated, is_of_another, is_relieved, is_undecided, wishes_korean,
+};
 use super::sentiment::mean;
-use super::text::{Patterns, sentences};
+use super::text::{Patterns, normal, sentences};
 use super::topics::Topic;
 use super::words::{topic_words, words};
 
@@ -92,7 +94,7 @@ pub(super) fn opinion(text: &str) -> Option<f64> {
     let (mut good, mut bad) = (0.0, 0.0);
     for sentence in sentences(text) {
         for clause in clauses(sentence) {
-            for opinion in opinions(&clause.to_lowercase(), None) {
+            for opinion in opinions(&normal(clause), None) {
                 if opinion.good { good += 1.0 } else { bad += 1.0 }
             }
         }
@@ -149,7 +151,10 @@ fn opinions(clause: &str, topic: Option<Topic>) -> Vec<Opinion> {
             }
             let reading = lexicon.readings[at];
             let trouble = reading == Reading::Bad;
-            if trouble && is_condition(clause, span) {
+            if is_of_another(clause, span) {
+                continue;
+            }
+            if trouble && is_condition(clause, span) && !is_relieved(clause, span) {
                 taken.push(bad(span, Kind::Condition));
                 continue;
             }

@@ -41,6 +41,7 @@ fn push(text: &str, out: &mut Vec<(usize, usize)>, from: usize, to: usize) {
 ///
 /// A pattern in Latin letters matches whole words; with a `*` at its end it matches the beginning of a word. A
 /// Korean pattern matches anywhere, because stems carry endings; with a `^` before it, only at the beginning of a word.
+/// A `~` at the end of a Korean stem stands for its forms that change the last syllable ("번지~" is 번지, 번진, 번져 and 번졌).
 /// A `_` at the end means a space. ` … ` between two patterns means at most four words without a comma.
 #[must_use]
 pub fn find(lower: &str, pattern: &str) -> Vec<(usize, usize)> {
@@ -56,14 +57,19 @@ pub fn find(lower: &str, pattern: &str) -> Vec<(usize, usize)> {
         });
         return pairs.collect();
     }
-    let Needle { anchored, prefix, text: needle } = Needle::of(pattern);
+    let Needle { anchored, prefix, stem, text: needle } = Needle::of(pattern);
     if needle.is_empty() {
         return Vec::new();
     }
     let latin = needle.starts_with(|c: char| c.is_ascii_alphanumeric());
     lower
         .match_indices(&*needle)
-        .map(|(at, found)| (at, at + found.len()))
+        .filter_map(|(at, found)| {
+            let end = at + found.len();
+            let Some(last) = stem else { return Some((at, end)) };
+            let next = lower[end..].chars().next()?;
+            is_form_of(next, last).then_some((at, end + next.len_utf8()))
+        })
         .filter(|&(from, to)| {
             let before = lower[..from].chars().next_back();
             let after = lower[to..].chars().next();
@@ -89,6 +95,8 @@ struct Needle<'a> {
     anchored: bool,
     /// The beginning of a word is enough.
     prefix: bool,
+    /// The last syllable of a stem, which is not part of `text`.
+    stem: Option<char>,
     text: Cow<'a, str>,
 }
 
@@ -96,8 +104,14 @@ impl<'a> Needle<'a> {
     fn of(pattern: &'a str) -> Self {
         let (anchored, rest) = pattern.strip_prefix('^').map_or((false, pattern), |rest| (true, rest));
         let (prefix, rest) = rest.strip_suffix('*').map_or((false, rest), |rest| (true, rest));
+        if let Some(rest) = rest.strip_suffix('~')
+            && let Some(last) = rest.chars().next_back()
+        {
+            let text = Cow::Borrowed(&rest[..rest.len() - last.len_utf8()]);
+            return Self { anchored, prefix, stem: Some(last), text };
+        }
         let text = rest.strip_suffix('_').map_or(Cow::Borrowed(rest), |rest| Cow::Owned(format!("{rest} ")));
-        Self { anchored, prefix, text }
+        Self { anchored, prefix, stem: None, text }
     }
 }
 
@@ -141,6 +155,36 @@ impl Patterns {
 #[must_use]
 pub fn mentions(lower: &str, patterns: &[&str]) -> bool {
     patterns.iter().any(|pattern| !find(lower, pattern).is_empty())
+}
+
+/// A sentence in lower case, with contractions written out: offsets are of this text.
+pub(super) fn normal(clause: &str) -> String {
+    let lower = clause.to_lowercase().replace('\u{2019}', "'");
+    if !lower.contains('\'') && !lower.contains("cannot") {
+        return lower;
+    }
+    let written = [("can't", "can not"), ("won't", "will not"), ("cannot", "can not"), ("n't", " not")];
+    written.iter().fold(lower, |text, (short, long)| text.replace(short, long))
+}
+
+/// Whether a syllable is a form of the last syllable of a stem: with the endings ㄴ, ㄹ, ㅁ, ㅂ and ㅆ, and contracted with 어
+/// (지 → 져, 하 → 해).
+fn is_form_of(syllable: char, last: char) -> bool {
+    const FINALS: [u32; 6] = [0, 4, 8, 16, 17, 20];
+    let parts = |c: char| {
+        matches!(c, '\u{AC00}'..='\u{D7A3}').then(|| {
+            let index = u32::from(c) - 0xAC00;
+            (index / 588, index / 28 % 21, index % 28)
+        })
+    };
+    let (Some((initial, vowel, end)), Some((own, own_vowel, own_end))) = (parts(syllable), parts(last))
+    else {
+        return syllable == last;
+    };
+    // The numbers of vowels: ㅏ 0, ㅐ 1, ㅕ 6, ㅣ 20.
+    let contracted = (own_vowel == 20 && vowel == 6) || (last == '하' && vowel == 1);
+    let plain = vowel == own_vowel && FINALS.contains(&end);
+    own_end == 0 && initial == own && (plain || (contracted && [0, 20].contains(&end)))
 }
 
 /// Whether a character is a Hangul syllable or letter.

@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::aspect::Aspect;
 use super::catalogue::Product;
-use super::clause::{clauses, is_concession, is_contrast, is_exception};
+use super::clause::{clauses, is_concession, is_contrast, is_disposition, is_exception, is_expectation};
 use super::negation::is_relieved;
 use super::opinion::{opinion, opinion_in_words_of, opinion_of};
 use super::product_type::ProductType;
 use super::review::{Language, Review};
 use super::sentiment::{Polarity, mean, review_score, round};
-use super::text::{find, mentions, sentences};
+use super::text::{find, mentions, normal, sentences};
 use super::words::topic_words;
 
 /// Something that reviews talk about.
@@ -158,8 +158,7 @@ impl Topic {
 #[must_use]
 pub fn topics_of(review: &Review) -> Vec<Topic> {
     let kinds = kinds_of(review);
-    let clauses: Vec<String> =
-        sentences(&review.text).into_iter().flat_map(clauses).map(str::to_lowercase).collect();
+    let clauses: Vec<String> = sentences(&review.text).into_iter().flat_map(clauses).map(normal).collect();
     let named = |topic: &Topic| clauses.iter().any(|clause| !places(*topic, clause, kinds).is_empty());
     Topic::ALL.into_iter().filter(named).collect()
 }
@@ -237,8 +236,8 @@ fn leaning<'a>(subject: Named<'_>, review: &'a Review) -> Option<(f64, &'a str)>
     let (topic, kinds) = (subject.topic, kinds_of(review));
     let mut scores = Vec::new();
     let mut said: Option<(f64, &str)> = None;
-    for sentence in sentences(&review.text) {
-        let pieces: Vec<String> = clauses(sentence).into_iter().map(str::to_lowercase).collect();
+    for sentence in statements(&review.text) {
+        let pieces: Vec<String> = clauses(sentence).into_iter().map(normal).collect();
         let named: Vec<_> = pieces.iter().map(|clause| subject.places(clause, kinds)).collect();
         if named.iter().all(Vec::is_empty) {
             continue;
@@ -275,6 +274,20 @@ fn clause_score(
             && Topic::ALL.iter().all(|topic| places(*topic, clause, kinds).is_empty());
         return if goes_on { opinion_in_words_of(clause, topic) } else { None };
     }
+    let later = || {
+        let opinions = pieces[at + 1..].iter().filter_map(|other| opinion(other)).collect::<Vec<_>>();
+        opinions.last().copied()
+    };
+    // "진정 앰플이라더니 …": what was expected, and what was found instead.
+    if is_expectation(clause) {
+        return later().or_else(|| clause.ends_with("더니").then_some(-0.5));
+    }
+    // "한방 냄새 싫어하는데 이건 거부감이 없네요".
+    if is_disposition(clause)
+        && let Some(later) = later()
+    {
+        return Some(later);
+    }
     let own = opinion_of(clause, &named[at], topic);
     // "Except for the scent", "향 말고는": the opposite of the rest.
     let opposed = is_exception(clause) || (own.is_none() && is_concession(clause));
@@ -284,7 +297,12 @@ fn clause_score(
     } else {
         Vec::new()
     };
-    if rest.is_empty() { own } else { Some(-mean(rest.into_iter())) }
+    if rest.is_empty() {
+        // An exception without more is one from praise.
+        if is_exception(clause) { Some(-0.5) } else { own }
+    } else {
+        Some(-mean(rest.into_iter()))
+    }
 }
 
 /// The kinds of product that a review is about.
@@ -303,7 +321,13 @@ fn places(topic: Topic, clause: &str, kinds: &[ProductType]) -> Vec<(usize, usiz
     match topic {
         Topic::Price => places.extend(sizes(clause)),
         // The tube of "a bigger tube" is about the size.
-        Topic::Packaging | Topic::Longevity | Topic::Texture if !places.is_empty() => {
+        Topic::Texture if !places.is_empty() => {
+            let containers = topic_words(Topic::Packaging).places(clause, kinds);
+            places.retain(|place| !is_of_container(clause, *place, &containers));
+            let sizes = sizes(clause);
+            places.retain(|place| !sizes.iter().any(|size| size.0 <= place.0 && place.1 <= size.1));
+        }
+        Topic::Packaging | Topic::Longevity if !places.is_empty() => {
             let sizes = sizes(clause);
             places.retain(|place| !sizes.iter().any(|size| size.0 <= place.0 && place.1 <= size.1));
         }
@@ -312,10 +336,46 @@ fn places(topic: Topic, clause: &str, kinds: &[ProductType]) -> Vec<(usize, usiz
     places
 }
 
+/// Whether an adjective of texture describes a container ("펌프가 뻑뻑한", "a heavy jar").
+fn is_of_container(clause: &str, place: (usize, usize), containers: &[(usize, usize)]) -> bool {
+    let adjective = topic_words(Topic::Texture)
+        .adjectives
+        .iter()
+        .any(|word| find(clause, word).iter().any(|own| own.0 <= place.0 && place.0 < own.1));
+    adjective
+        && containers.iter().any(|container| {
+            let (first, second) = if place < *container { (place, *container) } else { (*container, place) };
+            clause.get(first.1..second.0).is_some_and(|gap| gap.split_whitespace().count() <= 3)
+        })
+}
+
+/// The sentences of a text; a short question is one with its answer ("Brightening? Barely.").
+fn statements(text: &str) -> Vec<&str> {
+    let start = |piece: &str| piece.as_ptr() as usize - text.as_ptr() as usize;
+    let mut out: Vec<&str> = Vec::new();
+    for sentence in sentences(text) {
+        let from = start(sentence);
+        match out.last_mut() {
+            Some(last) if last.ends_with('?') && last.split_whitespace().count() <= 3 => {
+                *last = &text[start(last)..from + sentence.len()];
+            }
+            _ => out.push(sentence),
+        }
+    }
+    out
+}
+
 /// Where a clause (lower case) speaks about the size of a container ("a bigger tube", "통도 커서").
 fn sizes(clause: &str) -> Vec<(usize, usize)> {
     let words = topic_words(Topic::Price);
     let all = |list: &[&str]| list.iter().flat_map(|word| find(clause, word)).collect::<Vec<_>>();
+    // A container that does not fit into a bag is about the container.
+    if ["여행", "휴대", "파우치", "가방", "travel", "handbag", "purse", "carry"]
+        .iter()
+        .any(|word| clause.contains(word))
+    {
+        return Vec::new();
+    }
     let containers = all(&words.container);
     let near = |size: (usize, usize)| {
         containers.iter().filter_map(move |container| {

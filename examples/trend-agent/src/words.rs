@@ -5,7 +5,8 @@
 
 use std::sync::LazyLock;
 
-use super::{product_type::ProductType, text::Patterns, topics::Topic};
+use super::text::{Patterns, find};
+use super::{product_type::ProductType, topics::Topic};
 
 /// The lists that are not about topics.
 pub(super) struct Words {
@@ -41,6 +42,8 @@ pub(super) struct Words {
 
 /// The words of one topic.
 pub(super) struct TopicWords {
+    /// Adjectives of the topic that mean another one next to a container ("뻑뻑한 펌프").
+    pub(super) adjectives: Vec<&'static str>,
     /// Words of a request that name the topic.
     pub(super) request: Vec<&'static str>,
     /// Words of a review that mean it.
@@ -51,6 +54,8 @@ pub(super) struct TopicWords {
     colour: Patterns,
     /// Phrases in which these words mean something else ("the tube is small" is about the size).
     except: Vec<&'static str>,
+    /// The same in reviews of make-up ("잡티" is what it covers).
+    except_colour: Vec<&'static str>,
     /// Troubles that mean it when they are said to be less or gone.
     pub(super) trouble: Patterns,
     /// Words that are good for this topic only.
@@ -71,10 +76,12 @@ impl TopicWords {
 
     /// Where a text (lower case) about a product of these kinds speaks about the topic.
     pub(super) fn places(&self, lower: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
+        let make_up = kinds.iter().any(|kind| MAKE_UP.contains(kind));
         let except: Vec<(usize, usize)> = self
             .except
             .iter()
-            .flat_map(|phrase| lower.match_indices(phrase).map(|(at, found)| (at, at + found.len())))
+            .chain(if make_up { &self.except_colour[..] } else { &[] })
+            .flat_map(|phrase| find(lower, phrase))
             .collect();
         let inside =
             |place: &(usize, usize)| except.iter().any(|phrase| phrase.0 <= place.0 && place.1 <= phrase.1);
@@ -82,7 +89,7 @@ impl TopicWords {
         if kinds.contains(&ProductType::Cleanser) {
             lists.push(&self.cleanser);
         }
-        if kinds.iter().any(|kind| MAKE_UP.contains(kind)) {
+        if make_up {
             lists.push(&self.colour);
         }
         let found = lists.into_iter().flat_map(|list| list.find(lower).map(|(_, place)| place));
@@ -126,9 +133,11 @@ pub(super) fn topic_words(topic: Topic) -> &'static TopicWords {
                 cleanser: Patterns::new(section(file, topic, "cleanser")),
                 colour: Patterns::new(section(file, topic, "colour")),
                 except: section(file, topic, "except"),
+                except_colour: section(file, topic, "except-colour"),
                 trouble: Patterns::new(section(file, topic, "trouble")),
                 good: section(file, topic, "good"),
                 bad: section(file, topic, "bad"),
+                adjectives: section(file, topic, "adjectives"),
                 size: section(file, topic, "size"),
                 container: section(file, topic, "container"),
             })

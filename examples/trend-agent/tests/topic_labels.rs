@@ -1,6 +1,8 @@
 //! Topics and their leanings in the sentences of the shipped reviews, labelled by hand. The sentences of the set `held-out`
 //! were labelled before the rules were changed and are not used to improve them. Those of `written` are in no review: they
 //! were written and labelled before the code was run on them, because every sentence of the data is in one of the other sets.
+//! The 126 sentences of `fresh_labels.jsonl` are of the same kind, in the way customers write. Every third of them is in the
+//! set `fresh-held-out`: its faults are not printed, and the rules and lists are improved with the other two thirds only.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 #![expect(clippy::print_stdout, reason = "a figure that a person reads")]
 
@@ -20,17 +22,18 @@ struct Score {
 
 fn labels(line: &Value) -> BTreeMap<String, String> {
     let sentence = line["sentence"].as_str().unwrap();
-    let mut review = if line["set"].as_str().is_some_and(|set| set.starts_with("written")) {
-        let product = line["product"].as_str().unwrap();
-        let mut review = demo_reviews().iter().find(|own| own.product == product).unwrap().clone();
-        review.rating = u8::try_from(line["rating"].as_u64().unwrap()).unwrap();
-        review.lang = serde_json::from_value(line["lang"].clone()).unwrap();
-        review
-    } else {
-        let review = demo_reviews().iter().find(|own| own.id == line["review"]).unwrap().clone();
-        assert!(review.text.contains(sentence), "{sentence}");
-        review
-    };
+    let mut review =
+        if line["set"].as_str().is_some_and(|set| set.starts_with("written") || set.starts_with("fresh")) {
+            let product = line["product"].as_str().unwrap();
+            let mut review = demo_reviews().iter().find(|own| own.product == product).unwrap().clone();
+            review.rating = u8::try_from(line["rating"].as_u64().unwrap()).unwrap();
+            review.lang = serde_json::from_value(line["lang"].clone()).unwrap();
+            review
+        } else {
+            let review = demo_reviews().iter().find(|own| own.id == line["review"]).unwrap().clone();
+            assert!(review.text.contains(sentence), "{sentence}");
+            review
+        };
     review.text = sentence.to_owned();
     analyse_topics(&[review])
         .into_iter()
@@ -47,7 +50,8 @@ fn labels(line: &Value) -> BTreeMap<String, String> {
 
 fn score(set: &str) -> Score {
     let mut score = Score::default();
-    for line in include_str!("data/topic_labels.jsonl").lines() {
+    let lines = include_str!("data/topic_labels.jsonl").lines();
+    for line in lines.chain(include_str!("data/fresh_labels.jsonl").lines()) {
         let line: Value = serde_json::from_str(line).unwrap();
         if line["set"] != set {
             continue;
@@ -91,7 +95,7 @@ fn check(set: &str, least: f64) {
     );
     println!("{summary}");
     // What is held out must not be read while the code is improved.
-    let shown = if set == "development" { score.wrong.join("\n") } else { String::new() };
+    let shown = if !set.ends_with("held-out") { score.wrong.join("\n") } else { String::new() };
     assert!(share >= least, "{summary}\n{shown}");
 }
 
@@ -107,10 +111,20 @@ fn topics_and_leanings_are_right_in_the_sentences_that_were_held_out() {
 
 #[test]
 fn topics_and_leanings_of_sentences_that_no_review_has_are_measured() {
-    check("written", 0.80);
+    check("written", 0.97);
 }
 
 #[test]
 fn topics_and_leanings_of_sentences_written_after_the_lists_are_measured() {
-    check("written-2", 0.40);
+    check("written-2", 0.97);
+}
+
+#[test]
+fn topics_and_leanings_of_fresh_sentences_that_the_rules_were_improved_with() {
+    check("fresh-development", 0.97);
+}
+
+#[test]
+fn topics_and_leanings_of_fresh_sentences_that_were_held_out() {
+    check("fresh-held-out", 0.72);
 }

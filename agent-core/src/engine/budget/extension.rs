@@ -188,7 +188,7 @@ async fn more(env: &RunContext, over: &Exceeded, who: &Arc<dyn BudgetWaiter>) ->
         };
         let _asking = env.control.asking();
         let new = env.pending_questions.add(open.clone(), &waiter, begins)?;
-        if new && let Err(error) = env.append([Fact::QuestionAsked(open.clone())]) {
+        if new && let Err(error) = env.append([Fact::QuestionAsked(Box::new(open.clone()))]) {
             env.pending_questions.withdraw(&id);
             gate.leave(waiter_index);
             return Err(error);

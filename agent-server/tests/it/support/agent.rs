@@ -66,6 +66,12 @@ async fn act(puppet: &Puppet, cx: &Context) -> Result<PuppetUpdate> {
             strings.gate.acquire().await.map_err(NodeError::permanent)?.forget();
             "waited".to_owned()
         }
+        // Until the grace of a stop has passed.
+        "linger" => {
+            strings.waiting.notify_one();
+            cx.cancelled().await;
+            std::future::pending().await
+        }
         "fail" if strings.broken.load(Ordering::SeqCst) => return Err(NodeError::msg("the oven is cold")),
         "panic" if strings.broken.load(Ordering::SeqCst) => panic!("dropped a plate"),
         "ask two" => {

@@ -34,6 +34,57 @@ impl Deref for AttemptHandle {
     }
 }
 
+impl TaskReplay {
+    /// Runs `act` while the attempt cannot end. `attempt`: 0 is the present one.
+    fn while_live<T>(&self, attempt: u32, act: impl FnOnce(&mut Inner) -> T) -> Result<T, NodeEnded> {
+        let mut inner = self.inner.lock();
+        if inner.is_live(attempt) { Ok(act(&mut inner)) } else { Err(NodeEnded::of(&self.task)) }
+    }
+
+    /// Records activity for the idle timeout.
+    pub(crate) fn touch(&self, attempt: u32) -> Result<(), NodeEnded> {
+        self.while_live(attempt, |inner| inner.last_activity = Some(Instant::now()))
+    }
+
+    /// Appends facts without waiting. `make` creates them while the attempt cannot end.
+    fn push<E: From<NodeEnded>, F: IntoIterator<Item = Fact>>(
+        &self,
+        attempt: u32,
+        make: impl FnOnce(&mut Inner) -> Result<Option<F>, E>,
+    ) -> Result<Result<Seq, RunError>, E> {
+        let pushed = self.while_live(attempt, |inner| {
+            Ok(match make(inner)? {
+                Some(facts) => self.env.append_uncommitted(facts),
+                None => Ok(Seq::ZERO),
+            })
+        })?;
+        // The flush may run on this thread, so the lock is released first.
+        if matches!(pushed, Ok(Ok(seq)) if seq > Seq::ZERO) {
+            self.env.flush_soon();
+        }
+        pushed
+    }
+
+    /// Appends the facts that `make` creates of `content`, unless they were appended before a restart. The fingerprint is
+    /// computed only for an attempt that is replayed.
+    pub(crate) fn emit_once<C, E: From<NodeEnded>, F: IntoIterator<Item = Fact>>(
+        &self,
+        attempt: u32,
+        content: C,
+        fingerprint: impl FnOnce(&C) -> u64,
+        make: impl FnOnce(C) -> Result<Option<F>, E>,
+    ) -> Result<Result<(), RunError>, E> {
+        let pushed = self.push(attempt, |inner| {
+            inner.last_activity = Some(Instant::now());
+            if !inner.emitted.is_empty() && inner.already_emitted(fingerprint(&content)) {
+                return Ok(None);
+            }
+            make(content)
+        })?;
+        Ok(pushed.map(drop))
+    }
+}
+
 impl AttemptHandle {
     pub(crate) const fn new(replay: Arc<TaskReplay>, number: u32) -> Self {
         Self { replay, number }
@@ -66,52 +117,22 @@ impl AttemptHandle {
 
     /// Runs `act` while the attempt cannot end.
     fn while_live<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> Result<T, NodeEnded> {
-        let mut inner = self.inner.lock();
-        if inner.is_live(self.number) { Ok(act(&mut inner)) } else { Err(self.ended()) }
+        self.replay.while_live(self.number, act)
     }
 
-    /// Records activity for the idle timeout.
-    pub(crate) fn touch(&self) -> Result<(), NodeEnded> {
-        self.while_live(|inner| inner.last_activity = Some(Instant::now()))
-    }
-
-    /// Appends facts without waiting. `make` creates them while the attempt cannot end.
-    fn push<E: From<NodeEnded>>(
-        &self,
-        make: impl FnOnce(&mut Inner) -> Result<Vec<Fact>, E>,
-    ) -> Result<Result<Seq, RunError>, E> {
-        let pushed = self.while_live(|inner| {
-            let facts = make(inner)?;
-            Ok(if facts.is_empty() { Ok(Seq::ZERO) } else { self.env.append_uncommitted(facts) })
-        })?;
-        // The flush may run on this thread, so the lock is released first.
-        if matches!(pushed, Ok(Ok(seq)) if seq > Seq::ZERO) {
-            self.env.flush_soon();
-        }
-        pushed
-    }
-
-    /// Appends the facts that `make` creates of `content`, unless they were appended before a restart. The fingerprint is
-    /// computed only for an attempt that is replayed.
-    pub(crate) fn emit_once<C, E: From<NodeEnded>>(
+    /// As [`TaskReplay::emit_once`].
+    pub(crate) fn emit_once<C, E: From<NodeEnded>, F: IntoIterator<Item = Fact>>(
         &self,
         content: C,
         fingerprint: impl FnOnce(&C) -> u64,
-        make: impl FnOnce(C) -> Result<Vec<Fact>, E>,
+        make: impl FnOnce(C) -> Result<Option<F>, E>,
     ) -> Result<Result<(), RunError>, E> {
-        let pushed = self.push(|inner| {
-            inner.last_activity = Some(Instant::now());
-            if !inner.emitted.is_empty() && inner.already_emitted(fingerprint(&content)) {
-                return Ok(Vec::new());
-            }
-            make(content)
-        })?;
-        Ok(pushed.map(drop))
+        self.replay.emit_once(self.number, content, fingerprint, make)
     }
 
     /// Appends a fact and waits until it is stored, unless the durability is `Exit`.
     pub(crate) async fn record(&self, fact: Fact) -> Result<()> {
-        let seq = self.push::<NodeError>(|_| Ok(vec![fact]))??;
+        let seq = self.replay.push::<NodeError, _>(self.number, |_| Ok(Some([fact])))??;
         Ok(self.env.wait_recorded(seq).await?)
     }
 
@@ -135,7 +156,7 @@ impl AttemptHandle {
             let seq = match record {
                 Some(mut record) => {
                     record.step.clone_from(&inside);
-                    self.env.append_uncommitted([Fact::StepRecorded(record)])?
+                    self.env.append_uncommitted([Fact::StepRecorded(Box::new(record))])?
                 }
                 None => Seq::ZERO,
             };
@@ -252,10 +273,10 @@ impl AttemptHandle {
         open: OpenQuestion,
         is_new: bool,
     ) -> Result<()> {
-        self.push::<NodeError>(|inner| {
+        self.replay.push::<NodeError, _>(self.number, |inner| {
             inner.asked.entry(open.id.clone()).or_insert_with(|| Box::new(AskedQuestion::new(shown, &open)));
             inner.open.push(open.id.clone());
-            Ok(if is_new { vec![Fact::QuestionAsked(open)] } else { Vec::new() })
+            Ok(is_new.then(|| [Fact::QuestionAsked(Box::new(open))]))
         })??;
         Ok(())
     }

@@ -139,9 +139,9 @@ impl Inner {
         }
     }
 
-    /// Returns whether this attempt is running.
+    /// Returns whether this attempt is running; 0 is the present one.
     const fn is_live(&self, number: u32) -> bool {
-        self.live && number == self.failed + 1
+        self.live && (number == 0 || number == self.failed + 1)
     }
 }
 
