@@ -1,4 +1,5 @@
 //! The index of the in-memory store finds what a comparison of all items finds, and never what was deleted.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 
