@@ -5,8 +5,8 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use agent_core::{
     ids::{Seq, SessionId},
     journal::{
-        Append, Epoch, Head, JournalStore, Label, Lease, OwnerId, Recent, Record, ReplicaChannel,
-        SharedLimits, StoreError, StoredSnapshot, Summary,
+        Append, Epoch, Head, JournalStore, Label, Lease, OwnerId, Recent, Record, ReplayStart,
+        ReplicaChannel, SharedLimits, StoreError, StoredSnapshot, Summary,
         store::{check_records, is_label},
     },
 };
@@ -142,6 +142,32 @@ impl JournalStore for Postgres {
             let rows = self.inner.repeatable(&self.inner.sql.snapshot, &params).await?;
             let found = rows.first();
             found.map(|row| Ok(StoredSnapshot::new(seq(column(row, 0)?), column(row, 1)?))).transpose()
+        })
+    }
+
+    fn replay_start(
+        &self,
+        session: &SessionId,
+        upto: Seq,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<ReplayStart, StoreError>> {
+        let session = session.clone();
+        Box::pin(async move {
+            let (name, upto, limit) = (session.as_str(), number(upto), rows_at_most(limit));
+            let params: [Param<'_>; 3] = [(&name, Type::TEXT), (&upto, Type::INT8), (&limit, Type::INT8)];
+            let rows = self.inner.repeatable(&self.inner.sql.replay_start, &params).await?;
+            let (mut snapshot, mut records) = (None, Vec::with_capacity(rows.len()));
+            for row in &rows {
+                let (at, body) = (seq(column(row, 1)?), column(row, 2)?);
+                if column(row, 0)? {
+                    snapshot = Some(StoredSnapshot::new(at, body));
+                } else {
+                    records.push(Record::new(at, body));
+                }
+            }
+            // The order of the parts of a union is not promised.
+            records.sort_unstable_by_key(|record| record.seq);
+            Ok(ReplayStart::new(snapshot, records))
         })
     }
 

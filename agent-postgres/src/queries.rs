@@ -18,6 +18,7 @@ pub(crate) struct Statements {
     pub(crate) release: String,
     pub(crate) put_snapshot: String,
     pub(crate) snapshot: String,
+    pub(crate) replay_start: String,
     pub(crate) trim: String,
     pub(crate) copy: String,
     pub(crate) list: String,
@@ -59,6 +60,16 @@ impl Statements {
             snapshot: text(
                 "SELECT p.seq, p.body FROM @.session s JOIN @.snapshot p ON p.session = s.id
                  WHERE s.name = $1 AND p.seq <= $2 ORDER BY p.seq DESC LIMIT 1",
+            ),
+            replay_start: text(
+                "WITH s AS (SELECT id FROM @.session WHERE name = $1), p AS (
+                     SELECT p.seq, p.body FROM s JOIN @.snapshot p ON p.session = s.id
+                     WHERE p.seq <= $2 ORDER BY p.seq DESC LIMIT 1
+                 )
+                 SELECT true, seq, body FROM p UNION ALL (
+                     SELECT false, e.seq, e.body FROM s JOIN @.entry e ON e.session = s.id
+                     WHERE e.seq > coalesce((SELECT seq FROM p), 0) AND e.seq <= $2 ORDER BY e.seq LIMIT $3
+                 )",
             ),
             trim: text("SELECT FROM @.trim_v1($1, $2)"),
             copy: text("SELECT code, number FROM @.copy_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),

@@ -29,6 +29,7 @@ mod prose;
 mod public_surface;
 mod questions;
 mod queue;
+mod round_trips;
 mod quorums;
 mod random;
 mod replay_against;

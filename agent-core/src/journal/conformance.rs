@@ -9,8 +9,8 @@ use futures::future::join_all;
 use tokio::task::JoinSet;
 
 use super::store::{
-    Append, Epoch, Head, JournalStore, Label, Lease, OwnerId, Recent, RecentCursor, Record, StoreError,
-    StoredSnapshot, Summary,
+    Append, Epoch, Head, JournalStore, Label, Lease, OwnerId, Recent, RecentCursor, Record, ReplayStart,
+    StoreError, StoredSnapshot, Summary,
 };
 use crate::{
     clock::{Clock, ManualClock},
@@ -489,6 +489,11 @@ pub async fn the_newest_fitting_snapshot_is_chosen<F: AsyncFn(Arc<dyn Clock>) ->
     for (upto, expected) in [(0, 0), (4, 0), (5, 5), (9, 5), (10, 10), (19, 10), (20, 20), (END.0, 20)] {
         let found = bench.snapshot(&session, upto).await.map_or(0, |snapshot| snapshot.seq.0);
         bench.same(&found, &expected, &format!("the snapshot at or before {upto}"));
+        let start = bench.replay_start(&session, upto, 3).await;
+        let found = start.snapshot.map_or(0, |snapshot| snapshot.seq.0);
+        bench.same(&found, &expected, &format!("the start of a replay up to {upto}"));
+        let after = records(&session, expected, upto.min(20).saturating_sub(expected).min(3));
+        bench.same(&start.records, &after, &format!("the first entries of a replay up to {upto}"));
     }
     bench.put_snapshot(&session, 10, 77).await;
     let replaced = bench.snapshot(&session, 10).await.map(|snapshot| snapshot.body.len());
@@ -498,6 +503,8 @@ pub async fn the_newest_fitting_snapshot_is_chosen<F: AsyncFn(Arc<dyn Clock>) ->
     let missing = bench.store.put_snapshot(&id("unknown"), StoredSnapshot::new(Seq(0), Vec::new())).await;
     bench.holds(matches!(missing, Err(StoreError::NotFound { .. })), "no snapshot of an unknown session");
     bench.same(&bench.snapshot(&id("unknown"), 10).await, &None, "the snapshot of an unknown session");
+    let unknown = bench.replay_start(&id("unknown"), 10, 3).await;
+    bench.same(&unknown, &ReplayStart::new(None, Vec::new()), "the replay of an unknown session");
 }
 
 /// `trim` removes entries up to the newest snapshot at or before the number, and older snapshots, no more.
@@ -929,6 +936,10 @@ impl Bench {
 
     async fn snapshot(&self, session: &SessionId, upto: u64) -> Option<StoredSnapshot> {
         self.done(self.store.snapshot(session, Seq(upto)).await)
+    }
+
+    async fn replay_start(&self, session: &SessionId, upto: u64, limit: usize) -> ReplayStart {
+        self.done(self.store.replay_start(session, Seq(upto), limit).await)
     }
 
     async fn acquire(&self, session: &SessionId, name: &str) -> Lease {

@@ -25,7 +25,7 @@ pub(crate) use replay::fold;
 pub use shared_limits::{SessionReservation, SharedLimits, SharedPermit};
 pub use store::{
     Append, Epoch, Head, IntoJournal, JournalStore, Label, Lease, OwnerId, Recent, RecentCursor, Record,
-    StoreError, StoredSnapshot, Summary,
+    ReplayStart, StoreError, StoredSnapshot, Summary,
 };
 pub use store_retry::StoreRetry;
 pub use transfer::{TransferError, TransferOutcome, transfer};

@@ -23,26 +23,27 @@ pub(crate) async fn fold(
     session: &SessionId,
     upto: Seq,
 ) -> Result<Option<Projection>, StoreError> {
-    let snapshot = store.snapshot(session, upto).await?;
-    let mut projection = match snapshot {
+    let mut page = PAGE.0;
+    let start = store.replay_start(session, upto, page).await?;
+    let mut projection = match start.snapshot {
         Some(stored) => {
             let session = session.clone();
             compute(stored.body.len(), move || read_snapshot(&session, &stored)).await?
         }
         None => Projection::default(),
     };
-    let mut page = PAGE.0;
+    let mut records = start.records;
     loop {
-        let records = store.read(session, projection.last, upto, page).await?;
         let count = records.len();
         let bytes: usize = records.iter().map(|record| record.body.len()).sum();
-        let session = session.clone();
-        projection = compute(bytes, move || apply_page(projection, &session, &records)).await?;
+        let name = session.clone();
+        projection = compute(bytes, move || apply_page(projection, &name, &records)).await?;
         projection.bytes += bytes as u64;
         if count < page {
             break;
         }
         page = (PAGE_BYTES / (bytes / count).max(1)).clamp(1, PAGE.1);
+        records = store.read(session, projection.last, upto, page).await?;
     }
     Ok((projection.last > Seq::ZERO).then_some(projection))
 }

@@ -108,6 +108,25 @@ pub trait JournalStore: Send + Sync + 'static {
         upto: Seq,
     ) -> BoxFuture<'_, Result<Option<StoredSnapshot>, StoreError>>;
 
+    /// Returns the newest snapshot with a number of at most `upto`, and at most `limit` entries after it up to and including
+    /// `upto`.
+    ///
+    /// Default: [`snapshot`](Self::snapshot), then [`read`](Self::read). A remote store should use one round trip.
+    fn replay_start(
+        &self,
+        session: &SessionId,
+        upto: Seq,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<ReplayStart, StoreError>> {
+        let session = session.clone();
+        Box::pin(async move {
+            let snapshot = self.snapshot(&session, upto).await?;
+            let after = snapshot.as_ref().map_or(Seq::ZERO, |snapshot| snapshot.seq);
+            let records = self.read(&session, after, upto, limit).await?;
+            Ok(ReplayStart { snapshot, records })
+        })
+    }
+
     /// Removes entries and snapshots that the newest snapshot at or before `before` makes redundant: entries up to and
     /// including its number, and older snapshots.
     ///
@@ -354,7 +373,8 @@ pub struct Summary {
     /// session is not `paused`, or if an older program wrote the summary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<i64>,
-    /// The process that executed the run has shut down and handed it over.
+    /// The process that executed the run has shut down and handed it over, or has executed it for so long that its death does
+    /// not count as a takeover.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub handed_over: bool,
     /// Labels set by the application (owner, title …).
@@ -604,6 +624,32 @@ impl Lease {
     #[must_use]
     pub fn new(owner: OwnerId, epoch: Epoch) -> Self {
         Self { owner, epoch }
+    }
+}
+
+/// The first data of a replay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplayStart {
+    /// The newest snapshot.
+    pub snapshot: Option<StoredSnapshot>,
+    /// The first entries after it.
+    pub records: Vec<Record>,
+}
+
+impl ReplayStart {
+    /// A snapshot and the entries after it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use agent_core::journal::ReplayStart;
+    ///
+    /// assert!(ReplayStart::new(None, Vec::new()).records.is_empty());
+    /// ```
+    #[must_use]
+    pub const fn new(snapshot: Option<StoredSnapshot>, records: Vec<Record>) -> Self {
+        Self { snapshot, records }
     }
 }
 
