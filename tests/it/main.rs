@@ -45,6 +45,7 @@ mod slots;
 mod steps;
 mod stopping;
 mod store_faults;
+mod suspects;
 mod takeovers;
 mod timers;
 mod transfer;

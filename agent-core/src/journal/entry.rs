@@ -98,6 +98,9 @@ pub(crate) struct Resumed {
     /// The run was taken over from a process that died.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) takeover: bool,
+    /// The takeovers before are kept, and this one is not counted: the process before executed the run for long enough.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) reprieved: bool,
 }
 
 /// A new run, with everything that is needed to start it again.

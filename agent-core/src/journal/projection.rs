@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub(crate) use super::frame_projection::FrameProjection;
 use super::{
-    entry::{Cause, Entry, Fact, Failure, Finished, Queued, Raw},
+    entry::{Cause, Entry, Fact, Failure, Finished, Queued, Raw, Resumed},
     keys,
     stored_schedule::StoredSchedule,
 };
@@ -70,6 +70,8 @@ pub(crate) struct Projection {
     pub(crate) queue: Vec<(RunId, Queued)>,
     /// Number of takeovers in a row without progress. Not part of a snapshot: a snapshot follows a commit, which is progress.
     pub(crate) takeovers: u32,
+    /// A takeover was not counted since the last progress.
+    pub(crate) reprieved: bool,
     /// The context of the run.
     pub(crate) context: Option<Arc<ContextValue>>,
     pub(crate) pauses: Option<Arc<Pauses>>,
@@ -169,6 +171,7 @@ impl Projection {
         self.last_at = entry.at;
         if is_progress(&entry.fact) {
             self.takeovers = 0;
+            self.reprieved = false;
         }
         match entry.fact {
             Fact::RunQueued(queued) => {
@@ -223,7 +226,12 @@ impl Projection {
                 self.resume_limits(resumed.limits);
                 self.status = RunStatus::Running;
                 self.failure = None;
-                self.takeovers = if resumed.takeover { self.takeovers.saturating_add(1) } else { 0 };
+                self.takeovers = match resumed {
+                    Resumed { takeover: true, .. } => self.takeovers.saturating_add(1),
+                    Resumed { reprieved: true, .. } => self.takeovers,
+                    _ => 0,
+                };
+                self.reprieved = resumed.reprieved || resumed.takeover && self.reprieved;
             }
             Fact::RunPaused(_) => self.status = RunStatus::Paused,
             Fact::RunStopped(stopped) => {
@@ -472,6 +480,7 @@ impl Projection {
             runs: self.runs,
             queue: self.queue.clone(),
             takeovers: self.takeovers,
+            reprieved: self.reprieved,
             context: self.context.clone(),
             pauses: self.pauses.clone(),
             steered: self.steered.clone(),
@@ -480,7 +489,7 @@ impl Projection {
 }
 
 /// Returns whether the fact is progress, which resets the count of takeovers.
-const fn is_progress(fact: &Fact) -> bool {
+pub(crate) const fn is_progress(fact: &Fact) -> bool {
     matches!(
         fact,
         Fact::RunAccepted(_)

@@ -7,6 +7,7 @@ use super::{
     replicas::Replicas,
     runtime::{KnownGraph, Runtime, Shared},
     slots::Slots,
+    suspects::Suspects,
 };
 use crate::{
     clock::{Clock, ContainedClock, WallClock},
@@ -340,6 +341,7 @@ fn runtime(
         closing: AtomicBool::new(false),
         renewing: AtomicBool::new(false),
         deadlines: Arc::default(),
+        suspects: Suspects::default(),
         me: Weak::clone(me),
         observed: Arc::default(),
         suspended_runs: AtomicUsize::new(0),

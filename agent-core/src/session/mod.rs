@@ -38,6 +38,7 @@ mod start;
 mod status;
 mod steer;
 mod supervisor;
+mod suspects;
 mod takeover;
 
 pub use background::BackgroundAgent;

@@ -608,7 +608,18 @@ pub struct RuntimeOptions {
     pub store_reopen: u32,
     /// Maximum number of takeovers of a run in a row without progress in between (a finished task, a recorded step, a
     /// failed attempt, an answer). The next takeover fails the run with `crash_loop`. A run is not counted while its tasks wait for a
-    /// retry. [`GraphBuilder::max_takeovers`](crate::GraphBuilder::max_takeovers) sets it for one graph. Default: 3.
+    /// retry.
+    ///
+    /// Other runs executed in the same processes. So that they do not fail too, the last two takeovers of a run, except its
+    /// first one, are made in the background for one run at a time, in a random order. The next run follows when the one before
+    /// it has made progress, paused, ended or executed for 10 s; 60 s before the last takeover; 10 min divided by the number of
+    /// these runs if that is less. A run that executes until this time has passed after its last takeover has one more.
+    ///
+    /// If one run ends each process within that time of its takeover, no other run fails. A run that always ends it later
+    /// fails too, one takeover later; another run that has no progress for minutes may then fail with it. With 1, no takeover is
+    /// delayed, and all runs that execute in two processes that end fail.
+    ///
+    /// A graph may have its own number; see [`GraphBuilder::max_takeovers`](crate::GraphBuilder::max_takeovers). Default: 3.
     pub max_takeovers: u32,
 }
 

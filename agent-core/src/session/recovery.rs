@@ -14,6 +14,9 @@ const UNFINISHED_FORK: Duration = Duration::from_secs(60);
 pub struct RecoveryReport {
     /// Sessions with a resumed run.
     pub resumed: Vec<SessionId>,
+    /// Sessions with a run that may have ended its processes. They are resumed one after another in the background; see
+    /// [`RuntimeOptions::max_takeovers`](super::RuntimeOptions::max_takeovers).
+    pub suspects: Vec<SessionId>,
     /// Sessions with a paused run.
     pub paused: Vec<SessionId>,
     /// Sessions that could not be resumed, with the error. They are unchanged.
@@ -37,7 +40,8 @@ impl Runtime {
     /// living processes are left alone. Call it at the start of a process, and [`sweep`](Runtime::sweep) periodically.
     ///
     /// A run that was taken over [`max_takeovers`](super::RuntimeOptions::max_takeovers) times in a row without progress fails with
-    /// the code `crash_loop`.
+    /// the code `crash_loop`. Before one of its last two takeovers, it is resumed in the background, without others of this kind
+    /// at the same time.
     ///
     /// # Errors
     ///
@@ -162,9 +166,17 @@ impl Runtime {
                 if session.cell.live().is_some() {
                     continue;
                 }
+                if self.0.suspects.contains(&id) {
+                    recovered.suspects.push(id);
+                    continue;
+                }
                 match session.take_over().await {
                     Ok(Takeover::Executing) => {}
                     Ok(Takeover::Resumed) => recovered.resumed.push(id),
+                    Ok(Takeover::Suspect(run)) => {
+                        self.0.observe_later(id.clone(), run);
+                        recovered.suspects.push(id);
+                    }
                     Ok(Takeover::Waiting) => recovered.paused.push(id),
                     // Its run had ended; others are queued.
                     Ok(Takeover::Free) => {

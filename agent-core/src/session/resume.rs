@@ -7,7 +7,7 @@ use super::{
     dyn_graph::DynGraph,
     lock::{IdleSession, LockedSession},
     run_end::todo_facts,
-    takeover::Resumption,
+    takeover::{Abandonment, Resumption},
 };
 use crate::{
     engine::{RunError, Starts, contain, read_frame, read_state, schedule::Schedule},
@@ -41,13 +41,16 @@ impl LockedSession {
             return Err(SessionError::CannotResume { session: self.id().clone() });
         }
         let graph = self.graph_of(&idle.projection().graph)?;
-        let max_takeovers = graph.max_takeovers().unwrap_or(self.shared.options.max_takeovers);
+        let max_takeovers = self.max_takeovers(&*graph);
         let run = graph.read_run(idle.projection())?;
-        let takeover = self.is_takeover(why, idle.projection()).await?;
-        if takeover && idle.projection().takeovers >= max_takeovers {
+        let abandonment = self.abandonment(why, idle.projection()).await?;
+        let takeover = abandonment == Abandonment::Death;
+        let is_last = idle.projection().takeovers >= max_takeovers;
+        if takeover && is_last {
             return Err(Box::pin(self.fail_crash_loop(idle)).await);
         }
-        run.resume(self, Resumed { limits, takeover }, idle).await
+        let reprieved = is_last && abandonment == Abandonment::HandedOver;
+        run.resume(self, Resumed { limits, takeover, reprieved }, idle).await
     }
 
     fn nothing_to_resume(&self, status: RunStatus) -> SessionError {

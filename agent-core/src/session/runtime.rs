@@ -20,6 +20,7 @@ use super::{
 };
 use super::{
     builder::RuntimeBuilder, eviction::IdleMemory, replay::ReplayLog, replicas::Replicas, slots::Slots,
+    suspects::Suspects,
 };
 use crate::{
     clock::Clock,
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) closing: AtomicBool,
     pub(super) renewing: AtomicBool,
     pub(super) deadlines: Arc<Deadlines>,
+    /// Runs that are taken over one at a time.
+    pub(super) suspects: Suspects,
     /// The processes that share the store, if it has a channel.
     pub(super) replicas: Option<Arc<Replicas>>,
     /// Itself.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::{
     Session, SessionError,
+    dyn_graph::DynGraph,
     lock::{IdleSession, LockedSession},
     run_end::todo_facts,
+    suspects::SuspectRun,
 };
 use crate::{
     engine::RunError,
@@ -28,12 +30,34 @@ pub(crate) enum Resumption {
     InProcess,
 }
 
+/// How a process left a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Abandonment {
+    /// It died while it executed code of the run.
+    Death,
+    /// It shut down, or noted before it died that it executed the run for long enough.
+    HandedOver,
+    /// It did not execute code of the run: all tasks waited for a retry, or this process left it.
+    NotExecuting,
+}
+
+/// Whether a run is taken over with others at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TakeoverMode {
+    /// With others. A suspect is not taken over.
+    Together,
+    /// As the only suspect at this time.
+    Alone,
+}
+
 /// Result of [`Session::take_over`].
 pub(super) enum Takeover {
     /// A run in memory.
     Executing,
     /// A run that was resumed.
     Resumed,
+    /// A run that may have ended its processes. It was not resumed.
+    Suspect(SuspectRun),
     /// A run that waits for answers.
     Waiting,
     /// No unfinished run; queued ones may wait.
@@ -47,6 +71,15 @@ impl Session {
     ///
     /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, it completes.
     pub(super) async fn take_over(&self) -> Result<Takeover, SessionError> {
+        self.take_over_in(TakeoverMode::Together).await
+    }
+
+    /// Resumes the run if the journal has it as running, in the given mode.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`take_over`](Self::take_over).
+    pub(super) async fn take_over_in(&self, mode: TakeoverMode) -> Result<Takeover, SessionError> {
         let take_over = async move |locked: LockedSession| {
             if locked.live_run().await.is_some() {
                 return Ok(Takeover::Executing);
@@ -54,7 +87,13 @@ impl Session {
             let status = locked.idle().await?.projection().status;
             match status {
                 RunStatus::Running => {
-                    locked.cell.inner.lock().in_line = true;
+                    if mode == TakeoverMode::Together
+                        && let Some(suspect) = locked.suspect().await?
+                    {
+                        return Ok(Takeover::Suspect(suspect));
+                    }
+                    // A suspect is observed while it executes, so it does not wait for a slot.
+                    locked.cell.inner.lock().in_line = mode == TakeoverMode::Together;
                     locked.resume(None, Resumption::Asked).await?;
                     Ok(Takeover::Resumed)
                 }
@@ -65,26 +104,50 @@ impl Session {
         self.lock().await.complete(take_over).await
     }
 
-    /// Returns whether the run of `projection` was left by a process that died while it executed code of the run: not by a
-    /// shutdown or by this process, and not while all of its tasks waited for a retry.
-    pub(super) async fn is_takeover(
+    /// Returns how the process before left the run of `projection`.
+    pub(super) async fn abandonment(
         &self,
         why: Resumption,
         projection: &Projection,
-    ) -> Result<bool, SessionError> {
+    ) -> Result<Abandonment, SessionError> {
         if why == Resumption::InProcess
             || projection.status != RunStatus::Running
             || self.cell.inner.lock().lost.is_some()
             || projection.root.waits_for_retries(self.shared.clock.now_ms())
         {
-            return Ok(false);
+            return Ok(Abandonment::NotExecuting);
         }
-        let Some(store) = &self.shared.store else { return Ok(false) };
-        Ok(store.head(self.id()).await?.is_none_or(|head| !head.summary.handed_over))
+        let Some(store) = &self.shared.store else { return Ok(Abandonment::NotExecuting) };
+        Ok(match store.head(self.id()).await? {
+            Some(head) if head.summary.handed_over => Abandonment::HandedOver,
+            _ => Abandonment::Death,
+        })
     }
 }
 
 impl LockedSession {
+    /// Returns the run if its next takeover is one of the last two, after others before it.
+    async fn suspect(&self) -> Result<Option<SuspectRun>, SessionError> {
+        let idle = self.idle().await?;
+        let projection = idle.projection();
+        let left = self.max_takeovers(&*self.graph_of(&projection.graph)?).checked_sub(projection.takeovers);
+        if projection.takeovers == 0 || left.is_none_or(|left| left > 2) {
+            return Ok(None);
+        }
+        let (is_last, reprieved) = match (self.abandonment(Resumption::Asked, projection).await?, left) {
+            (Abandonment::Death, Some(2)) => (false, projection.reprieved),
+            (Abandonment::Death, Some(1)) => (true, projection.reprieved),
+            (Abandonment::HandedOver, Some(0)) => (true, true),
+            _ => return Ok(None),
+        };
+        Ok(Some(SuspectRun { last: projection.last, is_last, reprieved }))
+    }
+
+    /// Returns the permitted number of takeovers of the runs of a graph.
+    pub(super) fn max_takeovers(&self, graph: &dyn DynGraph) -> u32 {
+        graph.max_takeovers().unwrap_or(self.shared.options.max_takeovers)
+    }
+
     /// Fails a run that was taken over too often without progress.
     pub(super) async fn fail_crash_loop(&self, mut idle: IdleSession<'_>) -> SessionError {
         let writer = Arc::clone(idle.writer());

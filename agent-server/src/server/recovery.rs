@@ -14,10 +14,11 @@ pub(super) async fn run(app: &AppState) {
         let report = if first { runtime.recover().await } else { runtime.sweep().await };
         match report {
             Ok(report) => {
-                if first || !report.resumed.is_empty() {
+                if first || !report.resumed.is_empty() || !report.suspects.is_empty() {
                     tracing::info!(
                         resumed = report.resumed.len(),
                         paused = report.paused.len(),
+                        suspects = report.suspects.len(),
                         "sessions recovered"
                     );
                 }
