@@ -1,4 +1,5 @@
 //! The index of the in-memory store finds what a comparison of all items finds, and never what was deleted.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 
@@ -9,6 +10,7 @@ use agent_core::{
 };
 use futures::future::BoxFuture;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 const DIMENSIONS: usize = 8;
 
@@ -146,7 +148,8 @@ async fn what_was_deleted_replaced_expired_or_does_not_match_is_never_found() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn searches_and_changes_during_a_build_are_right() {
     let store = Arc::new(store().index_above(500));
-    let writer = tokio::spawn({
+    let mut writer = JoinSet::new();
+    writer.spawn({
         let store = Arc::clone(&store);
         async move {
             for n in 0..900_u64 {
@@ -166,14 +169,17 @@ async fn searches_and_changes_during_a_build_are_right() {
             }
         }
     });
-    while !writer.is_finished() {
+    let written = loop {
+        if let Some(written) = writer.try_join_next() {
+            break written;
+        }
         for seed in 0..3 {
             let hits = found(&store, near(seed)).await;
             assert!(hits.windows(2).all(|pair| pair[0].1 >= pair[1].1), "{hits:?}");
         }
         tokio::task::yield_now().await;
-    }
-    writer.await.unwrap();
+    };
+    written.unwrap();
     store.wait_index().await;
     let odd = |n: u64| Search::new(notes("odd")).near(n.to_string()).limit(1);
     assert_ne!(found(&store, odd(5)).await[0].0, "5");

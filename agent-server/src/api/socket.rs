@@ -411,7 +411,7 @@ pub(crate) fn to_server_message(event: &Event, detail: EventDetail) -> Option<St
             Some(to_text(&TodoMessage::new(update, event.at, event.seq)))
         }
         EventBody::QuestionAsked(asked) => {
-            Some(to_text(&HitlRequest::new(Question::from(&asked.open), event.at, event.seq)))
+            Some(to_text(&HitlRequest::new(Question::from(&*asked.open), event.at, event.seq)))
         }
         EventBody::RunCompleted(_) => None,
         EventBody::RunFailed(failed) => {

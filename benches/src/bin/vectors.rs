@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeSet,
+    io::Write,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -101,7 +102,8 @@ async fn main() -> Result<(), Failure> {
         }
         slow.sort();
         fast.sort();
-        println!(
+        writeln!(
+            std::io::stdout(),
             "{items} x {dimensions}, {name}: recall at 10 {found} of {all}; median of a search {:?} with the index, {:?} \
              without; 99 % {:?} and {:?}; built in {built:?}; resident kB {before:?}, {filled:?}, {:?}",
             fast[100],
@@ -109,7 +111,7 @@ async fn main() -> Result<(), Failure> {
             fast[197],
             slow[197],
             resident()
-        );
+        )?;
     }
     Ok(())
 }

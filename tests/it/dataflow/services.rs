@@ -390,7 +390,7 @@ impl Default for Counted {
 
 impl Clone for Counted {
     fn clone(&self) -> Self {
-        Self::default()
+        Self
     }
 }
 

@@ -217,8 +217,10 @@ impl Items {
         });
         let mut picker = Picker::new(search, Some(near.to_vec()));
         for (_, stored) in best {
-            if let ControlFlow::Continue(score) = picker.score(stored.vector.as_deref()) {
-                let _ = picker.offer(stored.item.clone(), score);
+            if let ControlFlow::Continue(score) = picker.score(stored.vector.as_deref())
+                && picker.offer(stored.item.clone(), score).is_break()
+            {
+                break;
             }
         }
         Some(picker.finish())
