@@ -124,6 +124,7 @@ pub(super) fn read(message: &mut Message, subject: bool, reforms: bool) -> Follo
             "how about",
             "and what about",
             "and how about",
+            "and for ",
             "그럼",
             "그러면",
             "대신",
@@ -132,6 +133,8 @@ pub(super) fn read(message: &mut Message, subject: bool, reforms: bool) -> Follo
         || message.says(&["instead"]);
     let narrows = subject && short && (text.ends_with('만') || starts(&["only ", "just "]));
     let refers = refers || narrows;
+    // "And for Innisfree?" asks the same of another one.
+    let repeats = subject && starts(&["and for "]);
     let adds = starts(&["and ", "also", "add ", "plus ", "그리고", "추가로", "include "])
         || message.says(&[
             "도 추가",
@@ -146,6 +149,7 @@ pub(super) fn read(message: &mut Message, subject: bool, reforms: bool) -> Follo
             "too ",
         ])
         || (subject && short && text.ends_with('도'));
+    let adds = adds && !repeats;
     let compares = message.says(&[
         "compare it",
         "compare that",

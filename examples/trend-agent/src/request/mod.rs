@@ -347,6 +347,7 @@ impl Request {
                 "전부",
                 "모두",
             ]);
+        let of_all = ranking::is_of_all(text.lower(), asked.question, !topics.is_empty());
         let unknown = unknown::brands(&mut text, read, &subjects.strangers, subjects.named());
         let mut ignored = unknown::ignored(&text);
         ignored.extend(other_days.into_iter().chain(forms));
@@ -405,7 +406,7 @@ impl Request {
             || (brands.is_empty() && subjects.excludes())
             || (!subjects.named()
                 && request.unknown.is_empty()
-                && (ranking.is_some() || total || numbers || split.is_some() || newest));
+                && (ranking.is_some() || of_all || total || numbers || split.is_some() || newest));
         if let Some(previous) = previous
             && follow.applies(&subjects, &request)
         {

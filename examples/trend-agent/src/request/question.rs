@@ -280,6 +280,10 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
     let worst: &[&str] = &[
         "worst",
         "worse",
+        "slowest",
+        "젤 느린",
+        "제일 느린",
+        "가장 느린",
         "lowest",
         "least popular",
         "lowest rated",
@@ -308,6 +312,8 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
     let best: &[&str] = &[
         "best",
         "better",
+        "cheapest",
+        "갑은",
         "top rated",
         "top-rated",
         "highest",

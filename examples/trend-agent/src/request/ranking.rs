@@ -62,6 +62,45 @@ pub(super) struct Named {
     pub(super) rated: bool,
 }
 
+/// Whether a message asks which of all brands or products is the extreme one in a quality ("누가 제일 비싸대?"), so that none
+/// needs to be named.
+pub(super) fn is_of_all(lower: &str, question: Question, topics: bool) -> bool {
+    let extreme = ["most", "least", "best", "worst", "가장", "제일", "최고", "최악", "^젤 ", "갑은", "갑이"];
+    // "The stickiest", "the driest".
+    let superlative = lower.split(|c: char| !c.is_ascii_alphabetic()).any(|word| {
+        word.ends_with("est")
+            && word.len() > 5
+            && !["interest", "request", "latest", "newest", "honest"].contains(&word)
+    });
+    let subject = [
+        "who",
+        "which",
+        "what",
+        "what's",
+        "brand",
+        "brands",
+        "product",
+        "누가",
+        "누구",
+        "어디",
+        "어느",
+        "어떤",
+        "뭐",
+        "무엇",
+        "뭔",
+        "브랜드",
+        "제품",
+        "데가",
+        "데는",
+        "데야",
+        "곳",
+    ];
+    topics
+        && matches!(question, Question::Best | Question::Worst)
+        && (superlative || mentions(lower, &extreme))
+        && mentions(lower, &subject)
+}
+
 /// Reads a superlative and its measure. `question` is the question as it was read without it.
 pub(super) fn read(message: &mut Message, question: Question, named: Named) -> Option<Ranking> {
     let lower = message.lower().to_owned();

@@ -8,6 +8,9 @@ use crate::text::find;
 /// Shorter names are too close to other words.
 const SHORTEST: usize = 6;
 
+/// Names of this length have one slip only: two letters that changed places.
+const SHORT: usize = 4;
+
 /// Latin letters with an accent, which keyboards differ in ("Étude"), without it.
 const ACCENTS: [(&str, char); 6] =
     [("àáâãäå", 'a'), ("èéêë", 'e'), ("ìíîï", 'i'), ("òóôõö", 'o'), ("ùúûü", 'u'), ("ç", 'c')];
@@ -31,14 +34,36 @@ pub(super) fn corrected(message: &str) -> Cow<'_, str> {
     let plain = out.clone().into_owned();
     for word in plain.split(|c: char| !c.is_ascii_alphabetic()) {
         let lower = word.to_ascii_lowercase();
-        if word.len() < SHORTEST || names().any(|name| !find(name, &lower).is_empty()) {
+        if word.len() < SHORT || names().any(|name| !find(name, &lower).is_empty()) {
             continue;
         }
-        if let Some(name) = names().find(|name| name.len() >= SHORTEST && is_slip(&lower, name)) {
+        let slip = |name: &str| match name.len() {
+            SHORTEST.. => word.len() >= SHORTEST && is_slip(&lower, name),
+            // Of a short name, only neighbours that changed places.
+            SHORT.. => word.len() == name.len() && is_swap(&lower, name),
+            _ => false,
+        };
+        if let Some(name) = names().find(|name| slip(name)) {
             out = Cow::Owned(out.replace(word, name));
         }
     }
     out
+}
+
+/// Whether two neighbouring letters changed places in one of two words of ASCII letters.
+fn is_swap(word: &str, name: &str) -> bool {
+    let (word, name) = (word.as_bytes(), name.as_bytes());
+    let same = word.iter().zip(name).take_while(|(a, b)| a == b).count();
+    is_swap_of(&word[same..], &name[same..])
+}
+
+/// Whether the first two letters changed places, and the others are the same.
+fn is_swap_of(rest: &[u8], wanted: &[u8]) -> bool {
+    rest.len() >= 2
+        && wanted.len() >= 2
+        && rest[0] == wanted[1]
+        && rest[1] == wanted[0]
+        && rest[2..] == wanted[2..]
 }
 
 /// Whether two words of ASCII letters are one slip apart.
@@ -46,15 +71,10 @@ fn is_slip(word: &str, name: &str) -> bool {
     let (word, name) = (word.as_bytes(), name.as_bytes());
     let same = word.iter().zip(name).take_while(|(a, b)| a == b).count();
     let (rest, wanted) = (&word[same..], &name[same..]);
-    let swapped = rest.len() >= 2
-        && wanted.len() >= 2
-        && rest[0] == wanted[1]
-        && rest[1] == wanted[0]
-        && rest[2..] == wanted[2..];
     let changed = !rest.is_empty() && !wanted.is_empty() && rest[1..] == wanted[1..];
     let left_out = !wanted.is_empty() && *rest == wanted[1..];
     let added = !rest.is_empty() && rest[1..] == *wanted;
-    swapped || changed || left_out || added
+    is_swap_of(rest, wanted) || changed || left_out || added
 }
 
 #[cfg(test)]
@@ -67,6 +87,8 @@ mod tests {
             ("laniege 리뷰", "laneige 리뷰"),
             ("Inisfree toner", "innisfree toner"),
             ("sulwhaso", "sulwhasoo"),
+            ("anau toner", "anua toner"),
+            ("auto and Anna", "auto and Anna"),
             ("Laneige", "Laneige"),
             ("laneige's", "laneige's"),
             ("linage and sulphur", "linage and sulphur"),
