@@ -55,13 +55,15 @@ const IDIOM: &[&str] = &[
     "sign of life",
 ];
 
-/// Texts that stored runs, conversations or generated clients contain, so that they must not change: `(file, text)`.
+/// Texts that stored runs, conversations, generated clients or the input of a parser contain, so that they must not change:
+/// `(file, text)`.
 const STORED: &[(&str, &str)] = &[
     ("agent-server/src/docs/asyncapi.rs", "\"tell\""),
     ("agent-server/src/docs/asyncapi.rs", "\"hear\""),
     ("agent-server/src/handler/openai/deltas.rs", "(Answer with your next message, and I go on."),
     ("agent-server/src/webhook/delivery.rs", "\"tell\""),
     ("agent-server/src/webhook/delivery.rs", "The server answers this by itself."),
+    ("examples/trend-agent/src/clause.rs", "\"tell \""),
 ];
 
 /// Folders with sources, and the extensions that are read there.
