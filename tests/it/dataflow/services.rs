@@ -98,7 +98,7 @@ async fn a_copy_of_a_session_continues_with_the_states_of_its_tasks_in_flight_wh
             break;
         }
     }
-    assert!(copies > 8, "{copies}");
+    assert!(copies > 6, "{copies}");
 }
 
 /// Two branches with todos; the slow one reports progress while the fast one ends.
@@ -379,18 +379,18 @@ static MOST: AtomicUsize = AtomicUsize::new(0);
 
 /// Counts how many of it there are.
 #[derive(Debug)]
-struct Counted;
+struct Counted(());
 
 impl Default for Counted {
     fn default() -> Self {
         MOST.fetch_max(ALIVE.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-        Self
+        Self(())
     }
 }
 
 impl Clone for Counted {
     fn clone(&self) -> Self {
-        Self
+        Self::default()
     }
 }
 
