@@ -1,12 +1,8 @@
 //! [`EventValue`]: a JSON value inside an event, written once and parsed only on request.
 
-use std::{
-    any::Any,
-    fmt,
-    ops::Deref,
-    sync::{Arc, OnceLock},
-};
+use std::{any::Any, fmt, ops::Deref, sync::Arc};
 
+use once_cell::sync::OnceCell;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, ser::Error as _};
 use serde_json::{Value, value::RawValue};
 
@@ -39,8 +35,9 @@ pub struct EventValue(Option<Arc<Forms>>);
 
 #[derive(Default)]
 struct Forms {
-    text: OnceLock<Arc<RawValue>>,
-    value: OnceLock<Value>,
+    // Unlike those of the standard library, these cells are created with a value at no cost.
+    text: OnceCell<Arc<RawValue>>,
+    value: OnceCell<Value>,
     typed: Option<Box<dyn Typed>>,
 }
 
@@ -66,7 +63,7 @@ static NULL: Value = Value::Null;
 impl EventValue {
     /// The value of a JSON text.
     pub(crate) fn raw(text: &Arc<RawValue>) -> Self {
-        Self(Some(Arc::new(Forms { text: OnceLock::from(Arc::clone(text)), ..Forms::default() })))
+        Self(Some(Arc::new(Forms { text: OnceCell::with_value(Arc::clone(text)), ..Forms::default() })))
     }
 
     /// A typed value, with its JSON text if there is one already.
@@ -74,8 +71,8 @@ impl EventValue {
         value: T,
         text: Option<&Arc<RawValue>>,
     ) -> Self {
-        let text = text.map_or_else(OnceLock::new, |text| OnceLock::from(Arc::clone(text)));
-        Self(Some(Arc::new(Forms { text, value: OnceLock::new(), typed: Some(Box::new(value)) })))
+        let text = text.map_or_else(OnceCell::new, |text| OnceCell::with_value(Arc::clone(text)));
+        Self(Some(Arc::new(Forms { text, value: OnceCell::new(), typed: Some(Box::new(value)) })))
     }
 
     /// Returns the typed value: an update, if the filter of a subscription asked for
@@ -172,7 +169,8 @@ impl From<Value> for EventValue {
         if value.is_null() {
             return Self::default();
         }
-        Self(Some(Arc::new(Forms { value: OnceLock::from(value), ..Forms::default() })))
+        let (text, value) = (OnceCell::new(), OnceCell::with_value(value));
+        Self(Some(Arc::new(Forms { text, value, typed: None })))
     }
 }
 
