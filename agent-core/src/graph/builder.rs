@@ -377,7 +377,7 @@ impl<S: State> GraphBuilder<S> {
     }
 
     /// Sets the maximum number of takeovers without progress for runs of this graph; see
-    /// [`RuntimeOptions::max_takeovers`](crate::RuntimeOptions::max_takeovers), which is the default.
+    /// [`RuntimeOptions::max_takeovers`](crate::session::RuntimeOptions::max_takeovers), which is the default.
     ///
     /// More than the default is for nodes that work for long and do not end the process themselves; `u32::MAX` never fails a
     /// run for this reason.

@@ -619,7 +619,7 @@ pub struct RuntimeOptions {
     /// fails too, one takeover later; another run that has no progress for minutes may then fail with it. With 1, no takeover is
     /// delayed, and all runs that execute in two processes that end fail.
     ///
-    /// A graph may have its own number; see [`GraphBuilder::max_takeovers`](crate::GraphBuilder::max_takeovers). Default: 3.
+    /// A graph may have its own number; see [`GraphBuilder::max_takeovers`](crate::graph::GraphBuilder::max_takeovers). Default: 3.
     pub max_takeovers: u32,
 }
 
