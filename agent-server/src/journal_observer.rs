@@ -1,9 +1,9 @@
 //! Observer of journal entries: counts them, and starts the webhook deliveries of runs that have ended.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use agent_core::{
-    Runtime, Session, SessionError,
+    Runtime,
     event::{JournalNotice, JournalNoticeKind, Observer},
     ids::{RunId, Seq, SessionId},
 };
@@ -115,21 +115,13 @@ pub(crate) async fn serve(
         };
         if &*graph == webhook::GRAPH {
             // Failed deliveries are kept for inspection.
-            if ended.status == "completed" {
-                delete(&session).await;
+            if ended.status == "completed"
+                && let Err(error) = webhook::delete_ended(&session).await
+            {
+                tracing::debug!(session = %ended.session, %error, "a webhook delivery is deleted later");
             }
         } else {
             deliveries.ended(&(ended.session, ended.run), Some(ended.seq)).await;
-        }
-    }
-}
-
-/// Deletes a successful delivery, once its run has left the memory.
-async fn delete(delivery: &Session) {
-    for _ in 0..10 {
-        match delivery.delete().await {
-            Err(SessionError::Busy { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
-            _ => return,
         }
     }
 }

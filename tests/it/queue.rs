@@ -297,7 +297,7 @@ async fn assert_known(session: &Session, graph: &Graph<Trail>, place: &str) {
 }
 
 #[tokio::test]
-async fn the_request_of_a_queued_run_stays_known_whatever_becomes_of_the_run() {
+async fn the_request_of_a_queued_run_stays_known_after_its_start_its_removal_and_a_restart() {
     let graph = gated_twice();
     for snapshot_bytes in [None, Some(1), Some(u64::MAX)] {
         let journal = snapshot_bytes.map(|_| Arc::new(InMemoryJournal::new()));

@@ -16,15 +16,12 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::subscription::{Mode, Subscription};
 use super::{
-    Event, EventBody, EventFilter, EventKind, JournalNotice, ObserverCells, Outbox, filter::Filters,
-    filter::Interest, partial::PartialMessages, payload,
+    Event, EventFilter, EventKind, JournalNotice, ObserverCells, Outbox, filter::Filters, filter::Interest,
+    partial::PartialMessages, payload,
 };
 use crate::{
     ids::{Seq, SessionId, TaskId},
-    journal::{
-        JournalStore,
-        entry::{CustomFact, Entry, Fact},
-    },
+    journal::{JournalStore, entry::Entry},
 };
 
 /// Capacity of the ring. Subscribers that are further behind read the journal.
@@ -52,14 +49,7 @@ impl IntoEvent for Entry {
     }
 
     fn into_event(self, session: &SessionId) -> Event {
-        match self.fact {
-            Fact::Custom(CustomFact { task, name, value }) => {
-                let body = EventBody::Custom(payload::Custom { name, value });
-                let session = session.clone();
-                Event { seq: Some(self.seq), at: self.at, session, run: self.run, task: Some(task), body }
-            }
-            _ => Event::of(session, &self),
-        }
+        Event::from_entry(session, self)
     }
 }
 

@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use crate::{
     ids::{RunId, Seq, SessionId, TaskId},
-    journal::entry::{DueNodes, Entry, Fact, Raw},
+    journal::entry::{CustomFact, DueNodes, Entry, Fact, Raw},
     journal::stored_schedule::StoredSchedule,
 };
 
@@ -222,6 +222,13 @@ impl Event {
         Self { seq: Some(entry.seq), at: entry.at, session: session.clone(), run: entry.run, task, body }
     }
 
+    /// As [`of`](Self::of). Moves the content of custom events, of which a node may emit many.
+    pub(crate) fn from_entry(session: &SessionId, entry: Entry) -> Self {
+        let Fact::Custom(custom) = entry.fact else { return Self::of(session, &entry) };
+        let (task, body) = read_custom(custom);
+        Self { seq: Some(entry.seq), at: entry.at, session: session.clone(), run: entry.run, task, body }
+    }
+
     /// Returns the JSON Schema of a serialized event.
     ///
     /// # Examples
@@ -243,6 +250,10 @@ pub const STEERED: &str = "steered";
 /// The event of a gap.
 fn gap(session: &SessionId, gap: payload::Gap) -> Event {
     Event { seq: None, at: 0, session: session.clone(), run: RunId(0), task: None, body: EventBody::Gap(gap) }
+}
+
+fn read_custom(CustomFact { task, name, value }: CustomFact) -> (Option<Arc<TaskId>>, EventBody) {
+    (Some(task), EventBody::Custom(payload::Custom { name, value }))
 }
 
 fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
@@ -357,10 +368,7 @@ fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
             change.by.as_ref().map(|(task, _)| Arc::clone(task)),
             EventBody::TodoUpdated(payload::TodoUpdated { todo: change.todo.clone() }),
         ),
-        Fact::Custom(custom) => (
-            Some(Arc::clone(&custom.task)),
-            EventBody::Custom(payload::Custom { name: custom.name.clone(), value: custom.value.clone() }),
-        ),
+        Fact::Custom(custom) => read_custom(custom.clone()),
         Fact::FrameOpened(frame) => (
             Some(Arc::clone(&frame.task)),
             EventBody::SubgraphStarted(payload::SubgraphStarted {

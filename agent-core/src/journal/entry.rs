@@ -100,7 +100,7 @@ pub(crate) struct Resumed {
     pub(crate) takeover: bool,
     /// The takeovers before are kept, and this one is not counted: the process before executed the run for long enough.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) reprieved: bool,
+    pub(crate) exempt: bool,
 }
 
 /// A new run, with everything that is needed to start it again.

@@ -71,7 +71,7 @@ pub(crate) struct Projection {
     /// Number of takeovers in a row without progress. Not part of a snapshot: a snapshot follows a commit, which is progress.
     pub(crate) takeovers: u32,
     /// A takeover was not counted since the last progress.
-    pub(crate) reprieved: bool,
+    pub(crate) exempt: bool,
     /// The context of the run.
     pub(crate) context: Option<Arc<ContextValue>>,
     pub(crate) pauses: Option<Arc<Pauses>>,
@@ -171,7 +171,7 @@ impl Projection {
         self.last_at = entry.at;
         if is_progress(&entry.fact) {
             self.takeovers = 0;
-            self.reprieved = false;
+            self.exempt = false;
         }
         match entry.fact {
             Fact::RunQueued(queued) => {
@@ -228,10 +228,10 @@ impl Projection {
                 self.failure = None;
                 self.takeovers = match resumed {
                     Resumed { takeover: true, .. } => self.takeovers.saturating_add(1),
-                    Resumed { reprieved: true, .. } => self.takeovers,
+                    Resumed { exempt: true, .. } => self.takeovers,
                     _ => 0,
                 };
-                self.reprieved = resumed.reprieved || resumed.takeover && self.reprieved;
+                self.exempt = resumed.exempt || resumed.takeover && self.exempt;
             }
             Fact::RunPaused(_) => self.status = RunStatus::Paused,
             Fact::RunStopped(stopped) => {
@@ -480,7 +480,7 @@ impl Projection {
             runs: self.runs,
             queue: self.queue.clone(),
             takeovers: self.takeovers,
-            reprieved: self.reprieved,
+            exempt: self.exempt,
             context: self.context.clone(),
             pauses: self.pauses.clone(),
             steered: self.steered.clone(),

@@ -106,7 +106,7 @@ impl Snapshot {
             runs: self.runs,
             queue: self.queue,
             takeovers: 0,
-            reprieved: false,
+            exempt: false,
             context: self.context,
             pauses: self.pauses,
             steered: self.steered.into_iter().map(|message| (message, None)).collect(),

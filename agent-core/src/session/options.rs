@@ -606,20 +606,19 @@ pub struct RuntimeOptions {
     /// continues. The waits double from 1 s to 30 s. With 0, only [`recover`](super::Runtime::recover) and a resume reopen
     /// it. Default: 120, about an hour.
     pub store_reopen: u32,
-    /// Maximum number of takeovers of a run in a row without progress in between (a finished task, a recorded step, a
-    /// failed attempt, an answer). The next takeover fails the run with `crash_loop`. A run is not counted while its tasks wait for a
-    /// retry.
+    /// Maximum number of takeovers of a run in a row without progress: a finished task, a recorded step, a failed attempt or an
+    /// answer. The next takeover fails the run with `crash_loop`. A process that ends while all tasks of the run wait for a
+    /// retry is not counted. Default: 3; for one graph: [`GraphBuilder::max_takeovers`](crate::graph::GraphBuilder::max_takeovers).
     ///
-    /// Other runs executed in the same processes. So that they do not fail too, the last two takeovers of a run, except its
-    /// first one, are made in the background for one run at a time, in a random order. The next run follows when the one before
-    /// it has made progress, paused, ended or executed for 10 s; 60 s before the last takeover; 10 min divided by the number of
-    /// these runs if that is less. A run that executes until this time has passed after its last takeover has one more.
+    /// A run that ends its process interrupts all other runs in it, and their takeovers are counted too. To find the one that
+    /// ends the process, the last two takeovers of a run (never the first one) are made in the background, one run at a time
+    /// in random order. The next run follows when the one before has made progress, has paused, has ended, or has executed
+    /// for a time limit: 10 s, before the last takeover 60 s, and less if many runs wait, so that all of them take at most
+    /// 10 min. A run that executes for its whole time limit after the last takeover is permitted one more.
     ///
-    /// If one run ends each process within that time of its takeover, no other run fails. A run that always ends it later
-    /// fails too, one takeover later; another run that has no progress for minutes may then fail with it. With 1, no takeover is
-    /// delayed, and all runs that execute in two processes that end fail.
-    ///
-    /// A graph may have its own number; see [`GraphBuilder::max_takeovers`](crate::graph::GraphBuilder::max_takeovers). Default: 3.
+    /// If a single run ends each process within its time limit, only this run fails. If it ends the process later, it fails one
+    /// takeover later, and other runs without progress for minutes may fail with it. With a maximum of 1, takeovers are not
+    /// made one at a time.
     pub max_takeovers: u32,
 }
 

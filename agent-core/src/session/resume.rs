@@ -7,7 +7,7 @@ use super::{
     dyn_graph::DynGraph,
     lock::{IdleSession, LockedSession},
     run_end::todo_facts,
-    takeover::{Abandonment, Resumption},
+    takeover::{Resumption, TakeoverCause},
 };
 use crate::{
     engine::{RunError, Starts, contain, read_frame, read_state, schedule::Schedule},
@@ -43,14 +43,14 @@ impl LockedSession {
         let graph = self.graph_of(&idle.projection().graph)?;
         let max_takeovers = self.max_takeovers(&*graph);
         let run = graph.read_run(idle.projection())?;
-        let abandonment = self.abandonment(why, idle.projection()).await?;
-        let takeover = abandonment == Abandonment::Death;
-        let is_last = idle.projection().takeovers >= max_takeovers;
-        if takeover && is_last {
+        let cause = self.takeover_cause(why, idle.projection()).await?;
+        let takeover = cause == TakeoverCause::Death;
+        let is_at_limit = idle.projection().takeovers >= max_takeovers;
+        if takeover && is_at_limit {
             return Err(Box::pin(self.fail_crash_loop(idle)).await);
         }
-        let reprieved = is_last && abandonment == Abandonment::HandedOver;
-        run.resume(self, Resumed { limits, takeover, reprieved }, idle).await
+        let exempt = is_at_limit && cause == TakeoverCause::HandedOver;
+        run.resume(self, Resumed { limits, takeover, exempt }, idle).await
     }
 
     fn nothing_to_resume(&self, status: RunStatus) -> SessionError {

@@ -54,7 +54,7 @@ pub(super) struct SuspectRun {
     /// It is its last takeover.
     pub(super) is_last: bool,
     /// A takeover was not counted since its last progress.
-    pub(super) reprieved: bool,
+    pub(super) exempt: bool,
 }
 
 /// Result of the observation of a suspect.
@@ -130,7 +130,7 @@ async fn observe_all(shared: &Weak<Shared>) {
         let (Some(live), Some(store)) = (live, store) else { continue };
         tracing::info!(session = %id, "a run that may have ended its processes is taken over alone");
         match observe(&id, &live, &*store, run.last, time).await {
-            Ok(Observation::NoProgress) if run.is_last && !run.reprieved => reprieve(&shared, &live).await,
+            Ok(Observation::NoProgress) if run.is_last && !run.exempt => exempt_death(&shared, &live).await,
             Ok(_) => {}
             Err(error) => tracing::debug!(session = %id, %error, "a run could not be observed"),
         }
@@ -168,11 +168,11 @@ async fn observe(
 }
 
 /// Stores that the process has executed the run for long enough: its death does not fail the run.
-async fn reprieve(shared: &Weak<Shared>, live: &Arc<LiveRun>) {
+async fn exempt_death(shared: &Weak<Shared>, live: &Arc<LiveRun>) {
     let Some(shared) = shared.upgrade() else { return };
-    let reprieved = Summary { handed_over: true, ..summary(&shared, live, RunStatus::Running) };
+    let exempt = Summary { handed_over: true, ..summary(&shared, live, RunStatus::Running) };
     // Without effect if the run appends something at this moment; that may be progress.
-    if let Err(error) = live.env.writer.store_summary(reprieved).await {
+    if let Err(error) = live.env.writer.store_summary(exempt).await {
         tracing::debug!(run = %live.run(), %error, "the takeovers of a run still count");
     }
 }

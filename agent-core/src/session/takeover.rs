@@ -30,9 +30,9 @@ pub(crate) enum Resumption {
     InProcess,
 }
 
-/// How a process left a run.
+/// Why a run is taken over: what its process did at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Abandonment {
+pub(super) enum TakeoverCause {
     /// It died while it executed code of the run.
     Death,
     /// It shut down, or noted before it died that it executed the run for long enough.
@@ -104,23 +104,23 @@ impl Session {
         self.lock().await.complete(take_over).await
     }
 
-    /// Returns how the process before left the run of `projection`.
-    pub(super) async fn abandonment(
+    /// Returns why the run of `projection` is taken over.
+    pub(super) async fn takeover_cause(
         &self,
         why: Resumption,
         projection: &Projection,
-    ) -> Result<Abandonment, SessionError> {
+    ) -> Result<TakeoverCause, SessionError> {
         if why == Resumption::InProcess
             || projection.status != RunStatus::Running
             || self.cell.inner.lock().lost.is_some()
             || projection.root.waits_for_retries(self.shared.clock.now_ms())
         {
-            return Ok(Abandonment::NotExecuting);
+            return Ok(TakeoverCause::NotExecuting);
         }
-        let Some(store) = &self.shared.store else { return Ok(Abandonment::NotExecuting) };
+        let Some(store) = &self.shared.store else { return Ok(TakeoverCause::NotExecuting) };
         Ok(match store.head(self.id()).await? {
-            Some(head) if head.summary.handed_over => Abandonment::HandedOver,
-            _ => Abandonment::Death,
+            Some(head) if head.summary.handed_over => TakeoverCause::HandedOver,
+            _ => TakeoverCause::Death,
         })
     }
 }
@@ -134,13 +134,13 @@ impl LockedSession {
         if projection.takeovers == 0 || left.is_none_or(|left| left > 2) {
             return Ok(None);
         }
-        let (is_last, reprieved) = match (self.abandonment(Resumption::Asked, projection).await?, left) {
-            (Abandonment::Death, Some(2)) => (false, projection.reprieved),
-            (Abandonment::Death, Some(1)) => (true, projection.reprieved),
-            (Abandonment::HandedOver, Some(0)) => (true, true),
+        let (is_last, exempt) = match (self.takeover_cause(Resumption::Asked, projection).await?, left) {
+            (TakeoverCause::Death, Some(2)) => (false, projection.exempt),
+            (TakeoverCause::Death, Some(1)) => (true, projection.exempt),
+            (TakeoverCause::HandedOver, Some(0)) => (true, true),
             _ => return Ok(None),
         };
-        Ok(Some(SuspectRun { last: projection.last, is_last, reprieved }))
+        Ok(Some(SuspectRun { last: projection.last, is_last, exempt }))
     }
 
     /// Returns the permitted number of takeovers of the runs of a graph.

@@ -20,7 +20,7 @@ use agent_tools::http::{AddressPolicy, NoClient};
 use crate::derived::Derived;
 use client::WebhookClient;
 pub(crate) use delivery::{Delivery, DeliveryHost, graph};
-pub(crate) use registry::{DeliveryRegistry, PreparedDelivery};
+pub(crate) use registry::{DeliveryRegistry, PreparedDelivery, delete_ended};
 
 /// Name of the graph of deliveries.
 pub(crate) const GRAPH: &str = "webhook";

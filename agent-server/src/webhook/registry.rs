@@ -187,10 +187,10 @@ impl PreparedDelivery {
             match self.check(run).await {
                 Ok(Condition::Pending) => return Ok(true),
                 Ok(Condition::Settled) => return Ok(false),
-                Ok(Condition::Useless) => {
-                    discard(&self.session).await?;
-                    continue;
-                }
+                Ok(Condition::Useless) => match discard(&self.session).await {
+                    Ok(()) | Err(SessionError::Busy { .. }) => continue,
+                    Err(error) => return Err(error),
+                },
                 Err(SessionError::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -292,18 +292,31 @@ pub(super) async fn release(delivery: &Session, run: RunId, seq: Option<Seq>) {
 }
 
 /// Stops and deletes a delivery.
+///
+/// # Errors
+///
+/// Errors of the store; [`SessionError::Busy`] if its run does not leave the memory.
 pub(super) async fn discard(delivery: &Session) -> Result<(), SessionError> {
     match delivery.stop().await {
         Ok(_) | Err(SessionError::NotFound { .. } | SessionError::NothingToDo { .. }) => {}
         Err(error) => return Err(error),
     }
-    for _ in 0..ATTEMPTS {
+    delete_ended(delivery).await
+}
+
+/// Deletes a delivery that has ended, once its run has left the memory.
+///
+/// # Errors
+///
+/// As [`discard`].
+pub(crate) async fn delete_ended(delivery: &Session) -> Result<(), SessionError> {
+    let mut attempt = 1;
+    loop {
         match delivery.delete().await {
-            // A run that has ended leaves the memory in a moment.
-            Err(SessionError::Busy { .. }) => sleep(Duration::from_millis(5)).await,
+            Err(SessionError::Busy { .. }) if attempt < ATTEMPTS => sleep(Duration::from_millis(5)).await,
             Err(SessionError::NotFound { .. }) => return Ok(()),
             deleted => return deleted,
         }
+        attempt += 1;
     }
-    Ok(())
 }

@@ -90,7 +90,7 @@ impl DeliveryRegistry {
                 release(delivery, run, seq).await;
             }
             _ if is_orphan => {
-                tracing::info!(session = %target, delivery = %delivery.id(), "a webhook of a request that started no run is deleted");
+                tracing::info!(session = %target, delivery = %delivery.id(), "a webhook of a request that started no run is cancelled");
                 // A later sweep deletes it. A request that starts the run in another process until then finds it stopped, and
                 // replaces it.
                 delivery.stop().await?;
