@@ -306,3 +306,26 @@ async fn every_observer_is_notified() {
     let last = session.status().await.unwrap().last.0 as usize;
     assert_eq!(observers.map(|observer| observer.0.load(Ordering::SeqCst)), [last, last]);
 }
+
+#[tokio::test]
+async fn a_custom_event_is_the_same_with_a_journal_and_without_one() {
+    let graph = Graph::<Trail>::builder("emitting")
+        .node("emit", async |_: &Trail, cx: &Context| cx.emit("found", serde_json::json!({"pages": [1, 2]})))
+        .path([START, "emit", END])
+        .build()
+        .unwrap();
+    for runtime in [Runtime::builder().build(), on(&journal()).build()] {
+        let session = runtime.session("s").unwrap();
+        let mut events = session.run(&graph, Trail::update()).stream().await.unwrap();
+        let mut seen = Vec::new();
+        while let Some(event) = events.next().await {
+            let event = event.unwrap();
+            if let EventBody::Custom(custom) = &event.body {
+                assert_eq!((event.run.0, event.task.as_ref().unwrap().node().as_ref()), (1, "emit"));
+                assert!(event.seq.is_some() && event.at > 0 && event.session.as_str() == "s");
+                seen.push((custom.name.clone(), custom.value.text().to_owned()));
+            }
+        }
+        assert_eq!(seen, [("found".to_owned(), r#"{"pages":[1,2]}"#.to_owned())]);
+    }
+}
