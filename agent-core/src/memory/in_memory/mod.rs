@@ -27,7 +27,7 @@ use crate::{
 /// In-memory store for long-term memory. Contents are lost when the process exits.
 ///
 /// A search by meaning compares all items below its namespace. With the feature `vector-index`, a search among more than
-/// 10,000 items uses an approximate index (HNSW); see [`index_above`](Self::index_above).
+/// 10,000 items uses an approximate index (HNSW); see `index_above`.
 ///
 /// # Examples
 ///
