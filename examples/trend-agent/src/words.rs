@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use super::text::{Patterns, find};
+use super::text::Patterns;
 use super::{product_type::ProductType, topics::Topic};
 
 /// The lists that are not about topics.
@@ -52,12 +52,14 @@ pub(super) struct TopicWords {
     cleanser: Patterns,
     /// Words that mean it in reviews of make-up.
     colour: Patterns,
+    /// Words that mean it in reviews of what stays on all day: make-up, sunscreens, patches.
+    worn: Patterns,
     /// Phrases in which these words mean something else ("the tube is small" is about the size).
-    except: Vec<&'static str>,
+    except: Patterns,
     /// The same in reviews of make-up ("잡티" is what it covers).
-    except_colour: Vec<&'static str>,
+    except_colour: Patterns,
     /// Troubles that mean it when they are said to be less or gone.
-    pub(super) trouble: Patterns,
+    trouble: Patterns,
     /// Words that are good for this topic only.
     pub(super) good: Vec<&'static str>,
     /// Words that are bad for this topic only.
@@ -74,15 +76,25 @@ impl TopicWords {
         self.review.find(lower).map(|(_, place)| place).collect()
     }
 
+    /// Where phrases mean something else in a text (lower case) about a product of these kinds.
+    fn exceptions(&self, lower: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
+        let make_up = kinds.iter().any(|kind| kind.is_make_up());
+        let colour = make_up.then(|| self.except_colour.find(lower)).into_iter().flatten();
+        self.except.find(lower).chain(colour).map(|(_, place)| place).collect()
+    }
+
+    /// Where a text (lower case) about a product of these kinds names a trouble of the topic.
+    pub(super) fn troubles(&self, lower: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
+        let except = self.exceptions(lower, kinds);
+        let inside =
+            |place: &(usize, usize)| except.iter().any(|phrase| phrase.0 <= place.0 && place.1 <= phrase.1);
+        self.trouble.find(lower).map(|(_, place)| place).filter(|place| !inside(place)).collect()
+    }
+
     /// Where a text (lower case) about a product of these kinds speaks about the topic.
     pub(super) fn places(&self, lower: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
-        let make_up = kinds.iter().any(|kind| MAKE_UP.contains(kind));
-        let except: Vec<(usize, usize)> = self
-            .except
-            .iter()
-            .chain(if make_up { &self.except_colour[..] } else { &[] })
-            .flat_map(|phrase| find(lower, phrase))
-            .collect();
+        let make_up = kinds.iter().any(|kind| kind.is_make_up());
+        let except = self.exceptions(lower, kinds);
         let inside =
             |place: &(usize, usize)| except.iter().any(|phrase| phrase.0 <= place.0 && place.1 <= phrase.1);
         let mut lists = vec![&self.review];
@@ -92,14 +104,13 @@ impl TopicWords {
         if make_up {
             lists.push(&self.colour);
         }
+        if make_up || kinds.iter().any(|kind| [ProductType::Sunscreen, ProductType::Patch].contains(kind)) {
+            lists.push(&self.worn);
+        }
         let found = lists.into_iter().flat_map(|list| list.find(lower).map(|(_, place)| place));
         found.filter(|place| !inside(place)).collect()
     }
 }
-
-/// Kinds of products with a colour that is to last.
-const MAKE_UP: [ProductType; 5] =
-    [ProductType::Cushion, ProductType::Powder, ProductType::Tint, ProductType::Brow, ProductType::Palette];
 
 /// The lists, read at first use.
 pub(super) fn words() -> &'static Words {
@@ -132,8 +143,9 @@ pub(super) fn topic_words(topic: Topic) -> &'static TopicWords {
                 review: Patterns::new(section(file, topic, "review")),
                 cleanser: Patterns::new(section(file, topic, "cleanser")),
                 colour: Patterns::new(section(file, topic, "colour")),
-                except: section(file, topic, "except"),
-                except_colour: section(file, topic, "except-colour"),
+                worn: Patterns::new(section(file, topic, "worn")),
+                except: Patterns::new(section(file, topic, "except")),
+                except_colour: Patterns::new(section(file, topic, "except-colour")),
                 trouble: Patterns::new(section(file, topic, "trouble")),
                 good: section(file, topic, "good"),
                 bad: section(file, topic, "bad"),
