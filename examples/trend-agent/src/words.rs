@@ -65,51 +65,60 @@ pub(super) struct TopicWords {
     /// Words that are bad for this topic only.
     pub(super) bad: Vec<&'static str>,
     /// Sizes of a container.
-    pub(super) size: Vec<&'static str>,
+    pub(super) size: Patterns,
     /// Containers that have a size.
-    pub(super) container: Vec<&'static str>,
+    pub(super) container: Patterns,
 }
 
 impl TopicWords {
     /// Where a text (lower case) speaks about the topic, whatever the product.
     pub(super) fn all_places(&self, lower: &str) -> Vec<(usize, usize)> {
-        self.review.find(lower).map(|(_, place)| place).collect()
-    }
-
-    /// Where phrases mean something else in a text (lower case) about a product of these kinds.
-    fn exceptions(&self, lower: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
-        let make_up = kinds.iter().any(|kind| kind.is_make_up());
-        let colour = make_up.then(|| self.except_colour.find(lower)).into_iter().flatten();
-        self.except.find(lower).chain(colour).map(|(_, place)| place).collect()
+        self.review.places(lower).collect()
     }
 
     /// Where a text (lower case) about a product of these kinds names a trouble of the topic.
     pub(super) fn troubles(&self, lower: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
-        let except = self.exceptions(lower, kinds);
-        let inside =
-            |place: &(usize, usize)| except.iter().any(|phrase| phrase.0 <= place.0 && place.1 <= phrase.1);
-        self.trouble.find(lower).map(|(_, place)| place).filter(|place| !inside(place)).collect()
+        self.without_exceptions(self.trouble.places(lower).collect(), lower, is_make_up(kinds))
     }
 
     /// Where a text (lower case) about a product of these kinds speaks about the topic.
     pub(super) fn places(&self, lower: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
-        let make_up = kinds.iter().any(|kind| kind.is_make_up());
-        let except = self.exceptions(lower, kinds);
-        let inside =
-            |place: &(usize, usize)| except.iter().any(|phrase| phrase.0 <= place.0 && place.1 <= phrase.1);
-        let mut lists = vec![&self.review];
+        let make_up = is_make_up(kinds);
+        let mut places = self.all_places(lower);
         if kinds.contains(&ProductType::Cleanser) {
-            lists.push(&self.cleanser);
+            places.extend(self.cleanser.places(lower));
         }
         if make_up {
-            lists.push(&self.colour);
+            places.extend(self.colour.places(lower));
         }
         if make_up || kinds.iter().any(|kind| [ProductType::Sunscreen, ProductType::Patch].contains(kind)) {
-            lists.push(&self.worn);
+            places.extend(self.worn.places(lower));
         }
-        let found = lists.into_iter().flat_map(|list| list.find(lower).map(|(_, place)| place));
-        found.filter(|place| !inside(place)).collect()
+        self.without_exceptions(places, lower, make_up)
     }
+
+    /// Leaves out places inside of phrases that mean something else.
+    fn without_exceptions(
+        &self,
+        mut places: Vec<(usize, usize)>,
+        lower: &str,
+        make_up: bool,
+    ) -> Vec<(usize, usize)> {
+        if places.is_empty() {
+            return places;
+        }
+        let mut except: Vec<(usize, usize)> = self.except.places(lower).collect();
+        if make_up {
+            except.extend(self.except_colour.places(lower));
+        }
+        places.retain(|place| !except.iter().any(|phrase| phrase.0 <= place.0 && place.1 <= phrase.1));
+        places
+    }
+}
+
+/// Whether one of these kinds is make-up.
+fn is_make_up(kinds: &[ProductType]) -> bool {
+    kinds.iter().any(|kind| kind.is_make_up())
 }
 
 /// The lists, read at first use.
@@ -150,8 +159,8 @@ pub(super) fn topic_words(topic: Topic) -> &'static TopicWords {
                 good: section(file, topic, "good"),
                 bad: section(file, topic, "bad"),
                 adjectives: section(file, topic, "adjectives"),
-                size: section(file, topic, "size"),
-                container: section(file, topic, "container"),
+                size: Patterns::new(section(file, topic, "size")),
+                container: Patterns::new(section(file, topic, "container")),
             })
             .into()
     });
