@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::aspect::Aspect;
 use super::catalogue::Product;
-use super::clause::{clauses, is_concession, is_contrast, is_disposition, is_exception, is_expectation};
+use super::clause::{
+    clauses, is_concession, is_contrast, is_disposition, is_exception, is_expectation, is_of_predecessor,
+    is_of_the_past,
+};
 use super::negation::is_relieved;
 use super::opinion::{opinion, opinion_in_words_of, opinion_of};
 use super::product_type::ProductType;
@@ -298,15 +301,27 @@ fn clause_score(
     };
     // "진정 앰플이라더니 …": what was expected, and what was found instead.
     if is_expectation(clause) {
-        return later().or_else(|| clause.ends_with("더니").then_some(-0.5));
+        return later().or(Some(-0.5));
     }
     // "한방 냄새 싫어하는데 이건 거부감이 없네요".
-    if is_disposition(clause)
-        && let Some(later) = later()
-    {
-        return Some(later);
-    }
     let own = opinion_of(clause, &named[at], topic);
+    // Without a known word after it, the rest is still the opposite of what its author usually thinks.
+    if is_disposition(clause)
+        && let Some(found) = later().or_else(|| own.filter(|_| at + 1 < pieces.len()).map(|own| -own))
+    {
+        return Some(found);
+    }
+    if is_of_predecessor(clause)
+        && let Some(own) = own
+    {
+        return Some(-own.abs());
+    }
+    // "It used to pill": what was bad is not any more.
+    if is_of_the_past(clause)
+        && let Some(own) = own
+    {
+        return Some(own.abs());
+    }
     // "Except for the scent", "향 말고는": the opposite of the rest.
     let opposed = is_exception(clause) || (own.is_none() && is_concession(clause));
     let rest: Vec<f64> = if opposed {
@@ -317,10 +332,19 @@ fn clause_score(
     };
     if rest.is_empty() {
         // An exception without more is one from praise.
-        if is_exception(clause) { Some(-0.5) } else { own }
+        if is_exception(clause) { Some(-0.5) } else { own.or_else(|| contrasted(pieces, at)) }
     } else {
         Some(-mean(rest.into_iter()))
     }
+}
+
+/// The opposite of what the clause beside a clause says, if the two contrast ("moist, but the scent...").
+fn contrasted(pieces: &[String], at: usize) -> Option<f64> {
+    let before = at.checked_sub(1).filter(|before| is_contrast(&pieces[*before], &pieces[at]));
+    let after =
+        Some(at + 1).filter(|after| *after < pieces.len() && is_contrast(&pieces[at], &pieces[*after]));
+    let other = [before, after].into_iter().flatten().find_map(|other| opinion(&pieces[other]))?;
+    Some(-other)
 }
 
 /// The kinds of product that a review is about.
@@ -328,12 +352,27 @@ fn kinds_of(review: &Review) -> &'static [ProductType] {
     Product::find(&review.product).map_or(&[], |product| product.types)
 }
 
+/// Whether reviews of products of these kinds can speak about a topic: make-up has a shade and no effect on the skin, and what
+/// is rinsed off neither lasts nor has a finish. Nothing is known of a product without a kind.
+fn concerns(topic: Topic, kinds: &[ProductType]) -> bool {
+    let make_up = kinds.iter().any(|kind| kind.is_make_up());
+    match topic {
+        Topic::Effect => !make_up,
+        Topic::Shade => make_up || kinds.is_empty(),
+        Topic::Longevity | Topic::Finish => !kinds.contains(&ProductType::Cleanser),
+        _ => true,
+    }
+}
+
 /// Where a clause (lower case) names a topic.
-fn places(topic: Topic, clause: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
+pub(super) fn places(topic: Topic, clause: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
+    if !concerns(topic, kinds) {
+        return Vec::new();
+    }
     let words = topic_words(topic);
     let mut places = words.places(clause, kinds);
     // "Fewer breakouts": a trouble that is less or gone is an effect.
-    places.extend(words.trouble.places(clause).filter(|place| is_relieved(clause, *place)));
+    places.extend(words.troubles(clause, kinds).into_iter().filter(|place| is_relieved(clause, *place)));
     match topic {
         Topic::Price => places.extend(sizes(clause)),
         // The tube of "a bigger tube" is about the size.

@@ -52,12 +52,14 @@ pub(super) struct TopicWords {
     cleanser: Patterns,
     /// Words that mean it in reviews of make-up.
     colour: Patterns,
+    /// Words that mean it in reviews of what stays on all day: make-up, sunscreens, patches.
+    worn: Patterns,
     /// Phrases in which these words mean something else ("the tube is small" is about the size).
     except: Patterns,
     /// The same in reviews of make-up ("잡티" is what it covers).
     except_colour: Patterns,
     /// Troubles that mean it when they are said to be less or gone.
-    pub(super) trouble: Patterns,
+    trouble: Patterns,
     /// Words that are good for this topic only.
     pub(super) good: Vec<&'static str>,
     /// Words that are bad for this topic only.
@@ -74,9 +76,14 @@ impl TopicWords {
         self.review.places(lower).collect()
     }
 
+    /// Where a text (lower case) about a product of these kinds names a trouble of the topic.
+    pub(super) fn troubles(&self, lower: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
+        self.without_exceptions(self.trouble.places(lower).collect(), lower, is_make_up(kinds))
+    }
+
     /// Where a text (lower case) about a product of these kinds speaks about the topic.
     pub(super) fn places(&self, lower: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
-        let make_up = kinds.iter().any(|kind| MAKE_UP.contains(kind));
+        let make_up = is_make_up(kinds);
         let mut places = self.all_places(lower);
         if kinds.contains(&ProductType::Cleanser) {
             places.extend(self.cleanser.places(lower));
@@ -84,6 +91,19 @@ impl TopicWords {
         if make_up {
             places.extend(self.colour.places(lower));
         }
+        if make_up || kinds.iter().any(|kind| [ProductType::Sunscreen, ProductType::Patch].contains(kind)) {
+            places.extend(self.worn.places(lower));
+        }
+        self.without_exceptions(places, lower, make_up)
+    }
+
+    /// Leaves out places inside of phrases that mean something else.
+    fn without_exceptions(
+        &self,
+        mut places: Vec<(usize, usize)>,
+        lower: &str,
+        make_up: bool,
+    ) -> Vec<(usize, usize)> {
         if places.is_empty() {
             return places;
         }
@@ -96,9 +116,10 @@ impl TopicWords {
     }
 }
 
-/// Kinds of products with a colour that is to last.
-const MAKE_UP: [ProductType; 5] =
-    [ProductType::Cushion, ProductType::Powder, ProductType::Tint, ProductType::Brow, ProductType::Palette];
+/// Whether one of these kinds is make-up.
+fn is_make_up(kinds: &[ProductType]) -> bool {
+    kinds.iter().any(|kind| kind.is_make_up())
+}
 
 /// The lists, read at first use.
 pub(super) fn words() -> &'static Words {
@@ -131,6 +152,7 @@ pub(super) fn topic_words(topic: Topic) -> &'static TopicWords {
                 review: Patterns::new(section(file, topic, "review")),
                 cleanser: Patterns::new(section(file, topic, "cleanser")),
                 colour: Patterns::new(section(file, topic, "colour")),
+                worn: Patterns::new(section(file, topic, "worn")),
                 except: Patterns::new(section(file, topic, "except")),
                 except_colour: Patterns::new(section(file, topic, "except-colour")),
                 trouble: Patterns::new(section(file, topic, "trouble")),
