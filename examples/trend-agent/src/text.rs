@@ -145,6 +145,11 @@ impl Patterns {
             .flat_map(move |at| find(lower, self.patterns[at]).into_iter().map(move |place| (at, place)))
     }
 
+    /// The byte ranges of `lower` that match a pattern, in the order of the list.
+    pub(super) fn places(&self, lower: &str) -> impl Iterator<Item = (usize, usize)> {
+        self.find(lower).map(|(_, place)| place)
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.patterns.len()

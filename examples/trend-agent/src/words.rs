@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use super::text::{Patterns, find};
+use super::text::Patterns;
 use super::{product_type::ProductType, topics::Topic};
 
 /// The lists that are not about topics.
@@ -53,9 +53,9 @@ pub(super) struct TopicWords {
     /// Words that mean it in reviews of make-up.
     colour: Patterns,
     /// Phrases in which these words mean something else ("the tube is small" is about the size).
-    except: Vec<&'static str>,
+    except: Patterns,
     /// The same in reviews of make-up ("잡티" is what it covers).
-    except_colour: Vec<&'static str>,
+    except_colour: Patterns,
     /// Troubles that mean it when they are said to be less or gone.
     pub(super) trouble: Patterns,
     /// Words that are good for this topic only.
@@ -63,37 +63,36 @@ pub(super) struct TopicWords {
     /// Words that are bad for this topic only.
     pub(super) bad: Vec<&'static str>,
     /// Sizes of a container.
-    pub(super) size: Vec<&'static str>,
+    pub(super) size: Patterns,
     /// Containers that have a size.
-    pub(super) container: Vec<&'static str>,
+    pub(super) container: Patterns,
 }
 
 impl TopicWords {
     /// Where a text (lower case) speaks about the topic, whatever the product.
     pub(super) fn all_places(&self, lower: &str) -> Vec<(usize, usize)> {
-        self.review.find(lower).map(|(_, place)| place).collect()
+        self.review.places(lower).collect()
     }
 
     /// Where a text (lower case) about a product of these kinds speaks about the topic.
     pub(super) fn places(&self, lower: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
         let make_up = kinds.iter().any(|kind| MAKE_UP.contains(kind));
-        let except: Vec<(usize, usize)> = self
-            .except
-            .iter()
-            .chain(if make_up { &self.except_colour[..] } else { &[] })
-            .flat_map(|phrase| find(lower, phrase))
-            .collect();
-        let inside =
-            |place: &(usize, usize)| except.iter().any(|phrase| phrase.0 <= place.0 && place.1 <= phrase.1);
-        let mut lists = vec![&self.review];
+        let mut places = self.all_places(lower);
         if kinds.contains(&ProductType::Cleanser) {
-            lists.push(&self.cleanser);
+            places.extend(self.cleanser.places(lower));
         }
         if make_up {
-            lists.push(&self.colour);
+            places.extend(self.colour.places(lower));
         }
-        let found = lists.into_iter().flat_map(|list| list.find(lower).map(|(_, place)| place));
-        found.filter(|place| !inside(place)).collect()
+        if places.is_empty() {
+            return places;
+        }
+        let mut except: Vec<(usize, usize)> = self.except.places(lower).collect();
+        if make_up {
+            except.extend(self.except_colour.places(lower));
+        }
+        places.retain(|place| !except.iter().any(|phrase| phrase.0 <= place.0 && place.1 <= phrase.1));
+        places
     }
 }
 
@@ -132,14 +131,14 @@ pub(super) fn topic_words(topic: Topic) -> &'static TopicWords {
                 review: Patterns::new(section(file, topic, "review")),
                 cleanser: Patterns::new(section(file, topic, "cleanser")),
                 colour: Patterns::new(section(file, topic, "colour")),
-                except: section(file, topic, "except"),
-                except_colour: section(file, topic, "except-colour"),
+                except: Patterns::new(section(file, topic, "except")),
+                except_colour: Patterns::new(section(file, topic, "except-colour")),
                 trouble: Patterns::new(section(file, topic, "trouble")),
                 good: section(file, topic, "good"),
                 bad: section(file, topic, "bad"),
                 adjectives: section(file, topic, "adjectives"),
-                size: section(file, topic, "size"),
-                container: section(file, topic, "container"),
+                size: Patterns::new(section(file, topic, "size")),
+                container: Patterns::new(section(file, topic, "container")),
             })
             .into()
     });
