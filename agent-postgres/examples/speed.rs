@@ -14,7 +14,7 @@ use agent_core::{
     ids::{Seq, SessionId},
     secret::Secret,
 };
-use agent_postgres::{Postgres, testing::Cluster};
+use agent_postgres::{Postgres, StatementCache, testing::Cluster};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::NoTls;
 
@@ -89,9 +89,10 @@ async fn once(runtime: &Runtime, graph: &Graph<Chain>) -> Result<Duration, Error
     Ok(start.elapsed())
 }
 
-async fn measure(address: &Secret) -> Result<(), Error> {
-    let store = Postgres::connect(address).await?;
-    let here = runtime(&store);
+async fn measure(address: &Secret, cache: StatementCache) -> Result<(), Error> {
+    println!("statement cache: {cache:?}");
+    let connect = || Postgres::builder().statement_cache(cache).connect(address);
+    let here = runtime(&connect().await?);
     let graph = chain(STEPS)?;
     once(&here, &graph).await?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -109,12 +110,16 @@ async fn measure(address: &Secret) -> Result<(), Error> {
         once(&here, &ten).await?;
     }
     let alone = start.elapsed();
-    let start = Instant::now();
-    let runs = (0..64).map(|_| once(&here, &ten));
-    for run in futures::future::join_all(runs).await {
-        run?;
+    let mut together = Duration::ZERO;
+    // The first time opens connections.
+    for _ in 0..2 {
+        let start = Instant::now();
+        let runs = (0..64).map(|_| once(&here, &ten));
+        for run in futures::future::join_all(runs).await {
+            run?;
+        }
+        together = start.elapsed();
     }
-    let together = start.elapsed();
     let ratio = alone.as_secs_f64() / together.as_secs_f64();
     println!("64 runs of 10 one after another {alone:.1?}, at once {together:.1?}: {ratio:.1} x");
 
@@ -130,7 +135,7 @@ async fn measure(address: &Secret) -> Result<(), Error> {
     }
     println!("from an answer to the end of the run: median {:.2?}", median(times));
 
-    let there = runtime(&Postgres::connect(address).await?);
+    let there = runtime(&connect().await?);
     here.register(&ask);
     there.register(&ask);
     let (mut stored, mut seen) = (Vec::new(), Vec::new());
@@ -171,13 +176,18 @@ async fn measure(address: &Secret) -> Result<(), Error> {
     Ok(())
 }
 
+async fn measure_all(address: &Secret) -> Result<(), Error> {
+    measure(address, StatementCache::None).await?;
+    measure(address, StatementCache::PerConnection).await
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     match Secret::from_env("PEERS_PG") {
-        Some(address) => measure(&address).await,
+        Some(address) => measure_all(&address).await,
         None => {
             let cluster = Cluster::start_with(&[]);
-            measure(&cluster.address("postgres")).await
+            measure_all(&cluster.address("postgres")).await
         }
     }
 }

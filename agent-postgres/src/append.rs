@@ -1,15 +1,8 @@
 //! Appends: those that wait at the same time share one statement, one transaction and one round trip.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Weak},
-};
+use std::sync::{Arc, Weak};
 
-use agent_core::{
-    journal::{Append, Epoch, StoreError},
-    task_group::TaskGroup,
-};
-use parking_lot::Mutex;
+use agent_core::journal::{Append, Epoch, StoreError};
 use tokio::sync::oneshot;
 use tokio_postgres::types::Type;
 
@@ -18,35 +11,12 @@ use crate::{
     summary::{Columns, number, seq},
 };
 
-/// Appends and bytes of one statement at most.
-const APPENDS: usize = 256;
-const BYTES: usize = 8 * 1024 * 1024;
-
-/// The queue of appends, and the number of transactions that may run at once.
-pub(crate) struct Appender {
-    queue: Mutex<Queue>,
-    writers: usize,
-    group: TaskGroup,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<QueuedAppend>,
-    /// Transactions on their way.
-    active: usize,
-}
-
-struct QueuedAppend {
+/// An append that waits for its transaction.
+pub(crate) struct QueuedAppend {
     append: Append,
     columns: Columns,
     bytes: usize,
     reply: oneshot::Sender<Result<(), StoreError>>,
-}
-
-impl Appender {
-    pub(crate) fn new(writers: usize) -> Self {
-        Self { queue: Mutex::default(), writers, group: TaskGroup::default() }
-    }
 }
 
 impl Inner {
@@ -55,40 +25,11 @@ impl Inner {
         let columns = append.summary.as_ref().map(Columns::of).transpose()?.unwrap_or_default();
         let bytes = append.records.iter().map(|record| record.body.len()).sum();
         let (reply, answer) = oneshot::channel();
-        let starts = {
-            let mut queue = self.appender.queue.lock();
-            queue.waiting.push_back(QueuedAppend { append, columns, bytes, reply });
-            let starts = queue.active < self.appender.writers;
-            queue.active += usize::from(starts);
-            starts
-        };
-        if starts {
-            // In a task: a caller that is dropped must not take the appends of others with it.
-            let inner = Arc::downgrade(self);
-            self.appender.group.spawn_uncancelled(write(inner));
-        }
+        let inner = Arc::downgrade(self);
+        self.appends.push(QueuedAppend { append, columns, bytes, reply }, || write(inner));
         answer
             .await
             .unwrap_or_else(|_| Err(StoreError::Unavailable { reason: "the executor has ended".to_owned() }))
-    }
-
-    /// Takes what waits, in the order of session names: transactions that lock the same rows lock them in one order.
-    fn drain(&self) -> Vec<QueuedAppend> {
-        let mut queue = self.appender.queue.lock();
-        let mut bytes = 0;
-        let fitting = queue.waiting.iter().take(APPENDS).take_while(|waiting| {
-            bytes += waiting.bytes;
-            bytes <= BYTES
-        });
-        // The first one is taken in any case.
-        let count = fitting.count().max(1).min(queue.waiting.len());
-        let mut batch: Vec<QueuedAppend> = queue.waiting.drain(..count).collect();
-        if batch.is_empty() {
-            queue.active -= 1;
-        }
-        drop(queue);
-        batch.sort_by(|left, right| left.append.session.cmp(&right.append.session));
-        batch
     }
 
     async fn store(&self, batch: Vec<QueuedAppend>) {
@@ -205,10 +146,12 @@ async fn write(inner: Weak<Inner>) {
     loop {
         // Callers hold the store while they wait.
         let Some(inner) = inner.upgrade() else { return };
-        let batch = inner.drain();
+        let mut batch = inner.appends.take(|waiting| waiting.bytes);
         if batch.is_empty() {
             return;
         }
+        // Transactions that lock the same rows lock them in one order.
+        batch.sort_by(|left, right| left.append.session.cmp(&right.append.session));
         inner.store(batch).await;
     }
 }

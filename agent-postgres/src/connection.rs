@@ -11,10 +11,12 @@ use tokio_postgres::{
 
 use crate::{
     ConnectError,
+    acquire::QueuedAcquire,
     address::Address,
-    append::Appender,
+    append::QueuedAppend,
     channel::Listener,
     error, migrate,
+    queue::BatchQueue,
     tables::QueryError,
     tls,
     vectors::{self, Vectors},
@@ -47,7 +49,8 @@ pub struct Postgres {
 pub(crate) struct Inner {
     pub(crate) pool: Pool,
     pub(crate) clock: Option<Arc<dyn Clock>>,
-    pub(crate) appender: Appender,
+    pub(crate) appends: BatchQueue<QueuedAppend>,
+    pub(crate) leases: BatchQueue<QueuedAcquire>,
     pub(crate) sql: crate::queries::Statements,
     pub(crate) listener: Listener,
     pub(crate) group: TaskGroup,
@@ -311,7 +314,8 @@ impl PostgresBuilder {
         let inner = Arc::new(Inner {
             pool,
             clock: self.clock,
-            appender: Appender::new(self.writers),
+            appends: BatchQueue::new(self.writers),
+            leases: BatchQueue::new(self.writers),
             sql: crate::queries::Statements::new(&self.schema),
             listener,
             group: TaskGroup::default(),

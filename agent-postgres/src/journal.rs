@@ -27,7 +27,7 @@ const STATUSES: usize = 64;
 /// Longest time to live of a lease: ten years.
 const LONGEST: Duration = Duration::from_secs(315_360_000);
 
-fn millis(ttl: Duration) -> i64 {
+pub(crate) fn millis(ttl: Duration) -> i64 {
     i64::try_from(ttl.min(LONGEST).as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -76,17 +76,7 @@ impl JournalStore for Postgres {
         owner: &OwnerId,
         ttl: Duration,
     ) -> BoxFuture<'_, Result<Lease, StoreError>> {
-        let (session, owner) = (session.clone(), owner.clone());
-        Box::pin(async move {
-            let (name, id, ttl, now) = (session.as_str(), owner.0.as_str(), millis(ttl), self.inner.now());
-            let params: [Param<'_>; 4] =
-                [(&name, Type::TEXT), (&id, Type::TEXT), (&ttl, Type::INT8), (&now, Type::INT8)];
-            let row = self.inner.one(&self.inner.sql.acquire, &params).await?;
-            match column::<Option<String>>(&row, 1)? {
-                Some(holder) => Err(StoreError::Leased { session, owner: holder }),
-                None => Ok(Lease::new(owner, Epoch(column::<i64>(&row, 0)?.unsigned_abs()))),
-            }
-        })
+        Box::pin(self.inner.acquire(session.clone(), owner.clone(), ttl))
     }
 
     fn renew(&self, owner: &OwnerId, ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -26,6 +26,7 @@
 //! # Ok(()) }
 //! ```
 
+mod acquire;
 mod address;
 mod append;
 mod channel;
@@ -36,6 +37,7 @@ mod limits;
 mod memory;
 mod migrate;
 mod queries;
+mod queue;
 mod summary;
 mod tables;
 #[cfg(feature = "test-util")]

@@ -10,10 +10,11 @@ use tokio_postgres::types::Type;
 use crate::error::store_error;
 
 /// Migrations in order; `@` is the schema. Never change one that was released.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("sql/0001_tables.sql"),
     include_str!("sql/0002_limits.sql"),
     include_str!("sql/0003_speed.sql"),
+    include_str!("sql/0004_append.sql"),
 ];
 
 /// Key of the advisory lock (`agent pg`).

@@ -47,13 +47,17 @@ impl Statements {
                  ) ORDER BY name LIMIT $4",
             ),
             append: text("SELECT codes, numbers FROM @.append_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"),
-            append_one: text("SELECT @.append_one_v1($1, $2, $3, $4, $5)"),
+            append_one: text("SELECT @.append_one_v2($1, $2, $3, $4, $5)"),
             read: text(
                 "SELECT e.seq, e.body FROM @.session s JOIN @.entry e ON e.session = s.id
                  WHERE s.name = $1 AND e.seq > $2 AND e.seq <= $3 ORDER BY e.seq LIMIT $4",
             ),
             head: text("SELECT # FROM @.session WHERE name = $1"),
-            acquire: text("SELECT epoch, holder FROM @.acquire_v1($1, $2, $3, $4)"),
+            acquire: text(
+                "SELECT a.epoch, a.holder
+                 FROM unnest($1, $2, $3) WITH ORDINALITY AS wanted (name, owner, ttl, at)
+                 CROSS JOIN LATERAL @.acquire_v1(wanted.name, wanted.owner, wanted.ttl, $4) a ORDER BY wanted.at",
+            ),
             renew: text("SELECT FROM @.renew_v1($1, $2, $3)"),
             release: text("UPDATE @.session SET owner = NULL WHERE name = $1 AND owner = $2 AND epoch = $3"),
             put_snapshot: text("SELECT code, number FROM @.put_snapshot_v1($1, $2, $3)"),

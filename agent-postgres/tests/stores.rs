@@ -103,6 +103,43 @@ async fn processes_that_start_together_prepare_the_tables_once() {
     Postgres::connect(&address).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn leases_that_are_requested_together_are_granted_or_refused_each_by_itself() {
+    let database = cluster().database();
+    let store = store(&cluster().address(&database), Postgres::builder()).await;
+    let ttl = Duration::from_secs(60);
+    let (one, two) = (OwnerId("one".to_owned()), OwnerId("two".to_owned()));
+    for n in (0..100).step_by(7) {
+        store.acquire(&id(&format!("s{n}")), &two, ttl).await.unwrap();
+    }
+    let wanted = (0..100).rev().map(|n| {
+        let (store, one) = (store.clone(), one.clone());
+        async move { (n, store.acquire(&id(&format!("s{n}")), &one, ttl).await) }
+    });
+    for (n, outcome) in futures::future::join_all(wanted).await {
+        match outcome {
+            Ok(lease) => {
+                assert!(n % 7 != 0, "s{n} is leased");
+                assert_eq!((lease.owner, lease.epoch), (one.clone(), Epoch(1)), "s{n}");
+            }
+            Err(StoreError::Leased { session, owner }) => {
+                assert!(n % 7 == 0, "s{n} is free");
+                assert_eq!((session, owner.as_str()), (id(&format!("s{n}")), "two"));
+            }
+            Err(other) => panic!("s{n}: {other}"),
+        }
+    }
+    // Each lease is that of its session: the next writer of a session is above it.
+    let mut appends = Vec::new();
+    for n in (0..100).filter(|n| n % 7 != 0) {
+        let append = Append::new(id(&format!("s{n}")), Epoch(1), Seq::ZERO, records(0, 1));
+        appends.push(store.append(append));
+    }
+    for outcome in futures::future::join_all(appends).await {
+        outcome.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn lease_times_are_those_of_the_database() {
     let database = cluster().database();

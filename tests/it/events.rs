@@ -10,7 +10,7 @@ use agent_core::{
     event::{EventBody, EventFilter, EventKind, JournalNotice, Observer, Subscription, UpdateForm},
     ids::Seq,
 };
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize, Serializer};
 use tests::{journal, on, soon};
 
@@ -60,6 +60,24 @@ async fn a_subscriber_from_before_during_or_after_sees_each_number_once_in_order
         let mut late = session.subscribe(Some(Seq(after)));
         assert_eq!(numbers(&mut late).await, all[after as usize..]);
     }
+}
+
+#[tokio::test]
+async fn a_subscriber_misses_nothing_of_another_process_before_its_own_begins_to_write() {
+    let store = journal();
+    let (first, second) = (on(&store).build(), on(&store).build());
+    let here = second.session("s").unwrap();
+    let mut events = here.subscribe(Some(Seq::ZERO));
+    assert!(events.next().now_or_never().is_none(), "the journal is read, and is empty");
+    first.session("s").unwrap().run(&chatty(3), Trail::update()).await.unwrap();
+    first.shutdown(std::time::Duration::from_secs(5)).await;
+    let stored = here.head().await.unwrap().last.0;
+    let mut live = here.subscribe(None);
+    here.run(&chatty(3), Trail::update()).await.unwrap();
+    let last = here.status().await.unwrap().last.0;
+    assert_eq!(numbers(&mut events).await, (1..=stored).collect::<Vec<_>>());
+    assert_eq!(numbers(&mut events).await, (stored + 1..=last).collect::<Vec<_>>());
+    assert_eq!(numbers(&mut live).await, (stored + 1..=last).collect::<Vec<_>>(), "live events only");
 }
 
 #[tokio::test]

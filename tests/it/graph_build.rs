@@ -1,6 +1,10 @@
 //! What a graph reports before it runs: every build fault, its drawing, its hash.
 
-use agent_core::{Context, END, Graph, START, graph::BuildFault as Fault};
+use agent_core::{
+    Context, END, Graph, START, State,
+    graph::{BuildFault as Fault, EdgeKind, GraphBuilder, NodeKind},
+};
+use serde::{Deserialize, Serialize};
 
 use super::graph::{Trail, step};
 
@@ -114,6 +118,76 @@ fn a_drawing_has_every_node_and_subgraph_under_its_name() {
     assert!(mermaid.contains("n0 ==> n2") && mermaid.contains("n2 -.-> stop"), "{mermaid}");
     assert_eq!(dot.matches('{').count(), dot.matches('}').count());
     assert!(dot.starts_with("digraph \"그림\"") && dot.contains("subgraph cluster_n1"), "{dot}");
+}
+
+/// A state that can be copied, for dataflow mode.
+#[derive(State, Default, Clone, Serialize, Deserialize)]
+struct Copied {}
+
+fn flow(name: &str) -> GraphBuilder<Copied> {
+    let pass = async |_: &Copied, _: &Context| Ok(());
+    Graph::<Copied>::builder(name).node("check", pass).path([START, "check", END]).dataflow()
+}
+
+/// The first of two goes on, beside a subgraph in dataflow mode that may be left for `rescue`.
+fn detailed() -> Graph<Trail> {
+    let inner = flow("inner").declare_parent_targets("check", ["rescue", END]).build().unwrap();
+    Graph::<Trail>::builder("detailed")
+        .node("cache", step)
+        .node("search", inner.as_node(|_: &Trail| Copied {}, |_: Copied| ()))
+        .node("rescue", step)
+        .node("answer", step)
+        .node("report", step)
+        .edge(START, "cache")
+        .edge(START, "search")
+        .quorum(1, ["cache", "search"], "answer")
+        .quorum(2, ["answer", "rescue"], "report")
+        .edge("report", END)
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_description_names_quorums_dataflow_mode_and_targets_in_the_parent() {
+    let graph = detailed();
+    let description = graph.description();
+    let edge = |from: &str, to: &str, kind: EdgeKind| {
+        let found = description.edges.iter().find(|e| e.from == from && e.to == to && e.kind == kind);
+        found.unwrap_or_else(|| panic!("{from} -> {to}: {:?}", description.edges)).clone()
+    };
+    for source in ["cache", "search"] {
+        let quorum = edge(source, "answer", EdgeKind::Join).quorum.unwrap();
+        assert_eq!((quorum.need, quorum.of), (1, 2));
+    }
+    assert_eq!(edge("answer", "report", EdgeKind::Join).quorum, None, "it waits for all");
+    assert_eq!(description.nodes.iter().find(|node| node.id == "answer").unwrap().kind, NodeKind::Join);
+    let leaves = edge("search/check", "search/__end__", EdgeKind::Goto);
+    assert_eq!(leaves.parent_targets, ["rescue", END]);
+    assert!(edge("search", "rescue", EdgeKind::Goto).parent_targets.is_empty());
+    let dataflow: Vec<_> = description.nodes.iter().filter(|node| node.dataflow).map(|n| &n.id).collect();
+    assert_eq!(dataflow, ["search"]);
+    assert!(!description.dataflow);
+    assert!(flow("g").build().unwrap().description().dataflow);
+    // What does not use it is described as before.
+    let plain = serde_json::to_value(drawn("g", true).description()).unwrap().to_string();
+    assert!(!plain.contains("dataflow") && !plain.contains("quorum"), "{plain}");
+    assert!(!plain.contains("parent_targets"), "{plain}");
+}
+
+#[test]
+fn a_drawing_names_quorums_dataflow_mode_and_targets_in_the_parent() {
+    let graph = detailed();
+    let (mermaid, dot) = (graph.to_mermaid(), graph.to_dot());
+    assert_eq!(mermaid.matches("==>|\"first 1 of 2\"|").count(), 2, "{mermaid}");
+    assert_eq!(dot.matches("[style=bold, label=\"first 1 of 2\"]").count(), 2, "{dot}");
+    assert!(dot.contains("[style=bold];"), "{dot}");
+    for text in [&mermaid, &dot] {
+        assert!(text.contains("\"search (dataflow)\""), "{text}");
+        assert!(text.contains("\"goto parent: rescue, __end__\""), "{text}");
+    }
+    let flow = flow("g").build().unwrap();
+    assert!(flow.to_mermaid().starts_with("flowchart TD\n  %% dataflow"), "{}", flow.to_mermaid());
+    assert!(flow.to_dot().contains("label=\"dataflow\";"), "{}", flow.to_dot());
 }
 
 #[test]

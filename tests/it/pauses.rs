@@ -42,6 +42,12 @@ async fn a_breakpoint_holds_the_run_wherever_the_process_dies() {
         outcome = soon(run.outcome::<Trail>()).await.unwrap();
     }
     assert_eq!(prompts, ["Breakpoint after `first`", "Breakpoint before `second`"]);
+    let events = session.events(Seq::ZERO, 1).await.unwrap();
+    let EventBody::RunStarted(started) = &events[0].body else { panic!("{events:?}") };
+    assert_eq!(
+        (&started.break_before[..], &started.break_after[..]),
+        (&["second".into()][..], &["first".into()][..])
+    );
     assert_eq!(outcome.state().unwrap().steps, ["first", "second"]);
     assert_eq!((world.times("first"), world.times("second")), (1, 1));
 }

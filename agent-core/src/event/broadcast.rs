@@ -81,6 +81,8 @@ pub(super) struct Ring {
     pub(super) unnumbered_left: u64,
     /// The last published number.
     pub(super) last: Seq,
+    /// The end of the journal when the first number was known here. A subscriber of live events wants nothing up to it.
+    pub(super) start: Seq,
     /// The graph of the present or latest run in memory.
     pub(super) graph: Option<Arc<str>>,
     pub(super) partial: PartialMessages,
@@ -201,6 +203,10 @@ impl EventBroadcast {
         let end = live.end();
         for source in entries {
             let entry = source.entry();
+            // Read by a follower before `advance_to`: subscribers read it from the journal.
+            if entry.seq <= live.last {
+                continue;
+            }
             live.last = entry.seq;
             if has_partial {
                 live.partial.take_entry(entry);
@@ -220,25 +226,28 @@ impl EventBroadcast {
     /// Advances to `seq` for entries that were not published here: written by another process, or by an append that was
     /// reported as failed. Subscribers read them from the journal.
     pub(crate) fn advance_to(&self, seq: Seq) {
-        let mut live = self.live.lock();
-        let skips = live.last > Seq::ZERO && seq > live.last && self.has_subscribers();
-        live.last = live.last.max(seq);
-        if skips {
-            live.unnumbered_left += live.ring.iter().filter(|event| event.seq.is_none()).count() as u64;
-            live.first += live.ring.len() as u64 + 1;
-            live.ring.clear();
-            wake(live);
+        let live = self.live.lock();
+        if seq > live.last {
+            self.skip_to(live, seq);
         }
     }
 
     /// Moves all subscribers to the journal, whatever they have seen: entries up to `seq` were written elsewhere.
     pub(crate) fn jump_to(&self, seq: Seq) {
-        let mut live = self.live.lock();
+        self.skip_to(self.live.lock(), seq);
+    }
+
+    fn skip_to(&self, mut live: MutexGuard<'_, Ring>, seq: Seq) {
+        if live.last == Seq::ZERO {
+            live.start = seq;
+        }
         live.last = live.last.max(seq);
-        live.unnumbered_left += live.ring.iter().filter(|event| event.seq.is_none()).count() as u64;
-        live.first += live.ring.len() as u64 + 1;
-        live.ring.clear();
-        wake(live);
+        if self.has_subscribers() {
+            live.unnumbered_left += live.ring.iter().filter(|event| event.seq.is_none()).count() as u64;
+            live.first += live.ring.len() as u64 + 1;
+            live.ring.clear();
+            wake(live);
+        }
     }
 
     /// Publishes an unnumbered event. Parts of a message that is being streamed are kept for later subscribers.
@@ -327,6 +336,7 @@ impl EventBroadcast {
             last: after.unwrap_or(live.last),
             read: after.unwrap_or(live.last),
             filter,
+            live_only: after.is_none(),
             unnumbered_seen: live.unnumbered,
             unnumbered: 0,
             checked: after.is_none(),
@@ -417,5 +427,34 @@ fn wake(mut live: MutexGuard<'_, Ring>) {
                 "the waker of a subscriber panicked; the subscriber may miss events until it is polled"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ids::RunId,
+        journal::entry::{Fact, Steered},
+        model::Message,
+    };
+
+    fn entry(seq: u64) -> Entry {
+        let fact = Fact::Steered(Steered { message: Message::user("and in red") });
+        Entry { seq: Seq(seq), at: 0, run: RunId(1), fact }
+    }
+
+    #[test]
+    fn entries_that_a_follower_publishes_late_are_read_from_the_journal() {
+        let broadcast = Arc::new(EventBroadcast::new(SessionId::random(), Arc::default()));
+        let _subscriber = broadcast.subscribe(None, None, EventFilter::all());
+        broadcast.publish_entries([entry(1), entry(2)].iter());
+        // This process begins to write: the entries up to 7 were read from the journal.
+        broadcast.advance_to(Seq(7));
+        broadcast.publish_entries([entry(3), entry(4)].iter());
+        broadcast.publish_entries([entry(8)].iter());
+        let live = broadcast.live.lock();
+        let numbers: Vec<_> = live.ring.iter().filter_map(|event| event.seq).collect();
+        assert_eq!((numbers, live.last), (vec![Seq(8)], Seq(8)), "a hole would be taken for the whole");
     }
 }

@@ -258,13 +258,18 @@ fn read_custom(CustomFact { task, name, value }: CustomFact) -> (Option<Arc<Task
 
 fn read(fact: &Fact) -> (Option<Arc<TaskId>>, EventBody) {
     match fact {
-        Fact::RunAccepted(accepted) => (
-            None,
-            EventBody::RunStarted(payload::RunStarted {
-                graph: accepted.graph.to_string(),
-                next: due(accepted.due.as_ref(), &accepted.schedule).next,
-            }),
-        ),
+        Fact::RunAccepted(accepted) => {
+            let pauses = accepted.pauses.as_deref();
+            (
+                None,
+                EventBody::RunStarted(payload::RunStarted {
+                    graph: accepted.graph.to_string(),
+                    next: due(accepted.due.as_ref(), &accepted.schedule).next,
+                    break_before: pauses.map(|pauses| pauses.before.clone()).unwrap_or_default(),
+                    break_after: pauses.map(|pauses| pauses.after.clone()).unwrap_or_default(),
+                }),
+            )
+        }
         Fact::RunQueued(queued) => {
             (None, EventBody::RunQueued(payload::RunQueued { graph: queued.graph.to_string() }))
         }

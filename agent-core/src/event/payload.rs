@@ -29,6 +29,12 @@ payloads! {
         graph: String,
         /// The nodes that run first.
         next: Vec<String>,
+        /// Nodes of the graph before which the run pauses.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        break_before: Vec<String>,
+        /// Nodes of the graph after which the run pauses.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        break_after: Vec<String>,
     }
     /// A run was queued behind the current run of its session.
     RunQueued {

@@ -60,6 +60,8 @@ pub struct Subscription {
     pub(super) at: u64,
     /// The filter of the events.
     pub(super) filter: EventFilter,
+    /// It was created without a start number.
+    pub(super) live_only: bool,
     /// The last number seen.
     pub(super) last: Seq,
     /// The last number read: the events up to it that it wants were delivered or are in `ready`.
@@ -292,6 +294,9 @@ impl Subscription {
         if self.at < live.first {
             // The position left the ring: numbered events are read from the journal, the others are lost.
             self.at = live.first;
+            if self.live_only {
+                self.read = self.read.max(live.start);
+            }
             self.unnumbered += live.unnumbered_left - self.unnumbered_seen;
             self.unnumbered_seen = live.unnumbered_left;
             self.mode = if self.store.is_some() {

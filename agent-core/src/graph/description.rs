@@ -18,6 +18,11 @@ pub struct GraphDescription {
     pub nodes: Vec<NodeDescription>,
     /// Edges between the nodes.
     pub edges: Vec<EdgeDescription>,
+    /// Whether each task is committed as soon as it finishes; see
+    /// [`GraphBuilder::dataflow`](crate::graph::GraphBuilder::dataflow).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(default)]
+    pub dataflow: bool,
 }
 
 /// A node of an [`GraphDescription`].
@@ -34,6 +39,10 @@ pub struct NodeDescription {
     /// Node with the subgraph that contains this node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// Whether the node contains a graph in dataflow mode.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(default)]
+    pub dataflow: bool,
 }
 
 /// Kind of a node in an [`GraphDescription`].
@@ -63,6 +72,26 @@ pub struct EdgeDescription {
     pub to: String,
     /// Condition under which the edge is taken.
     pub kind: EdgeKind,
+    /// For an edge to a join that does not wait for all of its sources: how many it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<QuorumDescription>,
+    /// For an edge to the end of a subgraph: nodes of the graph that contains it, one or more of which the source node
+    /// selects with [`Outcome::goto_parent`](crate::graph::Outcome::goto_parent) or
+    /// [`Outcome::send_parent`](crate::graph::Outcome::send_parent).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub parent_targets: Vec<String>,
+}
+
+/// A join that runs when a part of its sources have run; see
+/// [`GraphBuilder::quorum`](crate::graph::GraphBuilder::quorum).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct QuorumDescription {
+    /// Number of sources that the join waits for.
+    pub need: usize,
+    /// Number of its sources.
+    pub of: usize,
 }
 
 /// Condition under which an edge of an [`GraphDescription`] is taken.
@@ -84,7 +113,12 @@ pub enum EdgeKind {
 
 impl GraphDescription {
     pub(super) fn of(drawing: &Drawing) -> Self {
-        let mut description = Self { name: drawing.name.clone(), nodes: Vec::new(), edges: Vec::new() };
+        let mut description = Self {
+            name: drawing.name.clone(),
+            nodes: Vec::new(),
+            edges: Vec::new(),
+            dataflow: drawing.dataflow,
+        };
         description.add_nodes(drawing, None);
         description
     }
@@ -96,16 +130,21 @@ impl GraphDescription {
             label: name.to_owned(),
             kind,
             parent: parent.map(str::to_owned),
+            dataflow: false,
         };
         self.nodes.push(node(START, NodeKind::Start));
         for (name, inner) in &drawing.nodes {
-            let joins = drawing.lines.iter().any(|(_, to, line)| to == name && *line == Line::Join);
+            let joins = drawing
+                .lines
+                .iter()
+                .any(|(_, to, line)| to == name && matches!(line, Line::Join | Line::Quorum { .. }));
             let kind = match inner {
                 Some(_) => NodeKind::Subgraph,
                 None if joins => NodeKind::Join,
                 None => NodeKind::Node,
             };
-            self.nodes.push(node(name, kind));
+            let dataflow = inner.as_ref().is_some_and(|inner| inner.dataflow);
+            self.nodes.push(NodeDescription { dataflow, ..node(name, kind) });
             if let Some(inner) = inner {
                 self.add_nodes(inner, Some(&id(name)));
             }
@@ -117,9 +156,17 @@ impl GraphDescription {
             kind: match line {
                 Line::Edge => EdgeKind::Edge,
                 Line::Branch => EdgeKind::Branch,
-                Line::Join => EdgeKind::Join,
-                Line::Goto => EdgeKind::Goto,
+                Line::Join | Line::Quorum { .. } => EdgeKind::Join,
+                Line::Goto | Line::Parent(_) => EdgeKind::Goto,
                 Line::Error => EdgeKind::Error,
+            },
+            quorum: match *line {
+                Line::Quorum { need, of } => Some(QuorumDescription { need, of }),
+                _ => None,
+            },
+            parent_targets: match line {
+                Line::Parent(targets) => targets.clone(),
+                _ => Vec::new(),
             },
         }));
     }

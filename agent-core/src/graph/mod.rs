@@ -14,7 +14,9 @@ pub(crate) mod topology;
 mod validate;
 
 pub use builder::GraphBuilder;
-pub use description::{EdgeDescription, EdgeKind, GraphDescription, NodeDescription, NodeKind};
+pub use description::{
+    EdgeDescription, EdgeKind, GraphDescription, NodeDescription, NodeKind, QuorumDescription,
+};
 pub use fault::{BuildError, BuildFault};
 pub use node::{
     AnyNode, ByFn, ByInputFn, ByTrait, InputFn, InputMismatch, IntoNode, Node, NodeError, NodeFn, Result,

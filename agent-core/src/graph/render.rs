@@ -3,23 +3,42 @@
 use std::fmt::Write;
 
 /// Style of a drawn edge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Line {
     Edge,
     Branch,
     Join,
+    /// To a join that waits for `need` of its `of` sources.
+    Quorum {
+        need: usize,
+        of: usize,
+    },
     Goto,
+    /// To the end of a subgraph, which is left for one of these nodes of the graph that contains it.
+    Parent(Vec<String>),
     Error,
 }
 
 impl Line {
-    const fn word(self) -> &'static str {
+    /// Returns the word in the input of the hash.
+    const fn word(&self) -> &'static str {
         match self {
             Self::Edge => "edge",
             Self::Branch => "branch",
-            Self::Join => "join",
-            Self::Goto => "goto",
+            Self::Join | Self::Quorum { .. } => "join",
+            Self::Goto | Self::Parent(_) => "goto",
             Self::Error => "error",
+        }
+    }
+
+    /// Returns the label at the edge.
+    fn label(&self) -> Option<String> {
+        match self {
+            Self::Edge | Self::Branch | Self::Join => None,
+            Self::Quorum { need, of } => Some(format!("first {need} of {of}")),
+            Self::Goto => Some("goto".to_owned()),
+            Self::Parent(targets) => Some(format!("goto parent: {}", targets.join(", "))),
+            Self::Error => Some("error".to_owned()),
         }
     }
 }
@@ -30,6 +49,7 @@ pub(crate) struct Drawing {
     pub(crate) name: String,
     pub(crate) nodes: Vec<(String, Option<Drawing>)>,
     pub(crate) lines: Vec<(String, String, Line)>,
+    pub(crate) dataflow: bool,
 }
 
 impl Drawing {
@@ -53,8 +73,16 @@ impl Drawing {
         }
     }
 
+    /// Returns the title of a subgraph with this node name.
+    fn title(&self, node: &str) -> String {
+        if self.dataflow { format!("{node} (dataflow)") } else { node.to_owned() }
+    }
+
     pub(crate) fn mermaid(&self) -> String {
         let mut text = String::from("flowchart TD\n");
+        if self.dataflow {
+            text.push_str("  %% dataflow: each node is committed when it ends\n");
+        }
         self.mermaid_body("", 1, &mut text);
         text
     }
@@ -66,7 +94,7 @@ impl Drawing {
         for (at, (node, inner)) in self.nodes.iter().enumerate() {
             match inner {
                 Some(inner) => {
-                    line(text, format_args!("{pad}subgraph {path}n{at} [{}]", quoted(node)));
+                    line(text, format_args!("{pad}subgraph {path}n{at} [{}]", quoted(&inner.title(node))));
                     inner.mermaid_body(&format!("{path}n{at}_"), depth + 1, text);
                     line(text, format_args!("{pad}end"));
                 }
@@ -79,7 +107,9 @@ impl Drawing {
                 Line::Edge => "-->",
                 Line::Branch => "-.->",
                 Line::Join => "==>",
+                Line::Quorum { .. } => &format!("==>|{}|", quoted(&kind.label().unwrap_or_default())),
                 Line::Goto => "-. goto .->",
+                Line::Parent(_) => &format!("-.->|{}|", quoted(&kind.label().unwrap_or_default())),
                 Line::Error => "-. error .->",
             };
             line(text, format_args!("{pad}{} {arrow} {}", ids.of(from), ids.of(to)));
@@ -88,6 +118,9 @@ impl Drawing {
 
     pub(crate) fn dot(&self) -> String {
         let mut text = format!("digraph {} {{\n  compound=true;\n", quoted(&self.name));
+        if self.dataflow {
+            text.push_str("  label=\"dataflow\";\n");
+        }
         self.dot_body("", 1, &mut text);
         text.push_str("}\n");
         text
@@ -101,7 +134,7 @@ impl Drawing {
             match inner {
                 Some(inner) => {
                     line(text, format_args!("{pad}subgraph cluster_{path}n{at} {{"));
-                    line(text, format_args!("{pad}  label={};", quoted(node)));
+                    line(text, format_args!("{pad}  label={};", quoted(&inner.title(node))));
                     line(text, format_args!("{pad}  {path}n{at} [label={}, shape=plaintext];", quoted(node)));
                     inner.dot_body(&format!("{path}n{at}_"), depth + 1, text);
                     line(text, format_args!("{pad}}}"));
@@ -112,13 +145,18 @@ impl Drawing {
         line(text, format_args!("{pad}{} [label=\"end\", shape=doublecircle];", ids.of(super::END)));
         for (from, to, kind) in &self.lines {
             let style = match kind {
-                Line::Edge => "",
-                Line::Branch => " [style=dashed]",
-                Line::Join => " [style=bold]",
-                Line::Goto => " [style=dashed, label=\"goto\"]",
-                Line::Error => " [style=dashed, color=red, label=\"error\"]",
+                Line::Edge => None,
+                Line::Branch | Line::Goto | Line::Parent(_) => Some("style=dashed"),
+                Line::Join | Line::Quorum { .. } => Some("style=bold"),
+                Line::Error => Some("style=dashed, color=red"),
             };
-            line(text, format_args!("{pad}{} -> {}{style};", ids.of(from), ids.of(to)));
+            let label = kind.label().map(|label| format!("label={}", quoted(&label)));
+            let attributes: Vec<&str> = style.into_iter().chain(label.as_deref()).collect();
+            let attributes = match &attributes[..] {
+                [] => String::new(),
+                some => format!(" [{}]", some.join(", ")),
+            };
+            line(text, format_args!("{pad}{} -> {}{attributes};", ids.of(from), ids.of(to)));
         }
     }
 }

@@ -136,11 +136,15 @@ impl<S: State> Freezer<S> {
             }
             self.check_input(target, &used_in);
             let join = self.joins.len() as u32;
+            let line = match *need {
+                Some(need) if need < found.len() => Line::Quorum { need, of: found.len() },
+                _ => Line::Join,
+            };
             for (index, &source) in found.iter().enumerate() {
                 self.reachability.add(source, target);
                 self.choices[source as usize].fixed = true;
                 self.out[source as usize].joins.push((join, index as u32));
-                self.lines.push((sources[index].clone(), to.clone(), Line::Join));
+                self.lines.push((sources[index].clone(), to.clone(), line.clone()));
             }
             let target = match target {
                 Target::Node(node) => Some(node),
@@ -163,7 +167,7 @@ impl<S: State> Freezer<S> {
             let source = self.source(&branching.from, "", &used_in);
             let targets = self.targets(&branching.from, &branching.targets, &used_in);
             let Some(source) = source else { continue };
-            self.add_choices(source, &branching.from, &targets, Line::Branch);
+            self.add_choices(source, &branching.from, &targets, &Line::Branch);
             self.choices[source as usize].branches.push(BranchDef { choose: branching.choose, targets });
         }
     }
@@ -181,7 +185,7 @@ impl<S: State> Freezer<S> {
             let source = self.source(from, "", &used_in);
             let targets = self.targets(from, to, &used_in);
             let Some(source) = source else { continue };
-            self.add_choices(source, from, &targets, Line::Goto);
+            self.add_choices(source, from, &targets, &Line::Goto);
             self.choices[source as usize].declared.extend(targets);
         }
     }
@@ -199,7 +203,7 @@ impl<S: State> Freezer<S> {
                 continue;
             }
             let Some(source) = self.source(from, "", &used_in) else { continue };
-            self.add_choices(source, from, &[(NodeName::from(END), Target::End)], Line::Goto);
+            self.add_choices(source, from, &[(NodeName::from(END), Target::End)], &Line::Parent(to.clone()));
             self.parent.extend(to.iter().map(|name| format!("parent {from} -> {name}")));
             self.choices[source as usize].parent.extend(to.iter().map(|name| NodeName::from(name.as_str())));
         }
@@ -214,17 +218,17 @@ impl<S: State> Freezer<S> {
                 let declared = &self.choices[at].declared;
                 if declared.iter().all(|(known, _)| **known != **name) {
                     let target = [(Arc::clone(name), target)];
-                    self.add_choices(at as NodeIx, &added.name, &target, Line::Goto);
+                    self.add_choices(at as NodeIx, &added.name, &target, &Line::Goto);
                     self.choices[at].declared.extend(target);
                 }
             }
         }
     }
 
-    fn add_choices(&mut self, source: NodeIx, from: &str, targets: &[(NodeName, Target)], line: Line) {
+    fn add_choices(&mut self, source: NodeIx, from: &str, targets: &[(NodeName, Target)], line: &Line) {
         for (name, target) in targets {
             self.reachability.add(source, *target);
-            self.lines.push((from.to_owned(), name.to_string(), line));
+            self.lines.push((from.to_owned(), name.to_string(), line.clone()));
         }
     }
 
@@ -254,6 +258,7 @@ impl<S: State> Freezer<S> {
             name: builder.name.clone(),
             nodes: builder.nodes.iter().map(|a| (a.name.clone(), a.node.run.drawing().cloned())).collect(),
             lines: self.lines,
+            dataflow: builder.dataflow.is_some(),
         };
         let topology = Topology {
             out: self.out,

@@ -40,6 +40,7 @@ const sessions = new SessionsView(
 /** Handles a new list of sessions. A session that is no longer in it may have been deleted. */
 function onSessionsRefreshed(fault) {
   drawConnection();
+  drawBackground();
   if (!fault && view.id !== undefined && sessions.wasDeleted(view.id)) view.reconcile();
 }
 

@@ -1,7 +1,7 @@
 // The conversation: messages, work in progress, open questions and answers.
 
 import { cut, h, keyed, setAttr, setText } from './dom.js';
-import { clock, dateTime, span } from './format.js';
+import { clock, dateTime, short, span } from './format.js';
 import { jsonBlock, preview, copyButton } from './json.js';
 import { inline, render } from './markdown.js';
 import { questionCard, updateDeadline } from './questions.js';
@@ -219,8 +219,16 @@ export function updateCall(element, call) {
   setText(parts.name, call.name ?? '');
   setText(parts.peek, call.type === 'tool' ? preview(call.arguments, 90) : call.type === 'model' ? preview(modelText(call.result), 90) : '');
   setText(parts.state, t(`call.${call.state}`));
-  setText(parts.time, call.ms === undefined ? '' : span(call.ms));
+  setText(parts.time, call.ms === undefined ? '' : [tokensOf(call), span(call.ms)].filter(Boolean).join(' · '));
   if (element.open) drawBody(element, call);
+}
+
+/** Tokens of a model call, and how many of them the provider read from its cache. */
+function tokensOf(call) {
+  const usage = call.type === 'model' && (call.result?.usage ?? call.result?.reply?.usage);
+  if (!usage) return '';
+  const cached = usage.cached_tokens > 0 ? ` (${t('call.cached', { count: short(usage.cached_tokens) })})` : '';
+  return `${short(usage.input_tokens)}${cached} → ${short(usage.output_tokens)}`;
 }
 
 function modelText(value) {

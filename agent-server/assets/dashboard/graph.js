@@ -32,6 +32,25 @@ function pathsOf(nodes) {
   return paths;
 }
 
+/** What an edge says beside its kind: how many sources its join waits for, and where a subgraph is left for. */
+function noteOf(edge) {
+  if (edge.quorum) return t('graph.quorum', edge.quorum);
+  return edge.parent_targets?.length ? t('graph.parent', { nodes: edge.parent_targets.map(nodeName).join(', ') }) : undefined;
+}
+
+function nodeName(name) {
+  return name === '__end__' ? t('node.end') : name;
+}
+
+/** The nodes with a second line: what their joins wait for, or the mode of their graph. */
+function withNotes({ nodes, edges }) {
+  return nodes.map(node => {
+    const notes = new Set(edges.filter(edge => edge.to === node.id && edge.quorum).map(noteOf));
+    if (node.dataflow) notes.add(t('graph.dataflow.short'));
+    return notes.size ? { ...node, note: [...notes].join(', ') } : node;
+  });
+}
+
 function curve(points) {
   let d = `M${points[0].join(' ')}`;
   for (let at = 1; at < points.length; at += 1) {
@@ -61,7 +80,8 @@ export class GraphView {
       this.element.append(h('p', { class: 'empty' }, t('graph.large', { count: graph.nodes.length })));
       return;
     }
-    const layout = layOut(graph, measure);
+    if (graph.dataflow) this.element.append(h('p', { class: 'graph-note' }, t('graph.dataflow')));
+    const layout = layOut({ nodes: withNotes(graph), edges: graph.edges }, measure);
     const [width, height] = [layout.width + PAD * 2, layout.height + PAD * 2];
     // Made smaller to be seen as a whole, but never too small to read: the rest is scrolled to.
     const widthScale = Math.max(this.element.clientWidth, 200) / width;
@@ -75,11 +95,12 @@ export class GraphView {
     for (const { edge, points, loop } of layout.edges) {
       const kind = ['edge', 'branch', 'send', 'error', 'goto', 'join'].includes(edge.kind) ? edge.kind : 'edge';
       const d = loop ? `M${points[0].join(' ')}C${points.slice(1).map(point => point.join(' ')).join(' ')}` : curve(points);
-      const path = s('path', { class: `way ${kind}`, d, 'marker-end': `url(#arrow-${kind === 'error' ? 'error' : 'edge'})` }, s('title', {}, `${edge.from} → ${edge.to} (${t(`edge.${kind}`)})`));
+      const path = s('path', { class: `way ${kind}`, d, 'marker-end': `url(#arrow-${kind === 'error' ? 'error' : 'edge'})` }, s('title', {}, `${edge.from} → ${edge.to} (${[t(`edge.${kind}`), noteOf(edge)].filter(Boolean).join(', ')})`));
       this.svg.append(path);
-      if (edge.label) {
+      const label = edge.label ?? (edge.parent_targets?.length && `↑ ${edge.parent_targets.map(nodeName).join(', ')}`);
+      if (label) {
         const [x, y] = points[Math.floor(points.length / 2)];
-        this.svg.append(s('text', { class: 'way-label', x: x + 4, y: y - 6 }, cut(String(edge.label), 18)));
+        this.svg.append(s('text', { class: 'way-label', x: x + 4, y: y - 6 }, cut(String(label), 18)));
       }
     }
     add(this.svg, layout.nodes.filter(one => !one.group).map(one => this.draw(one, paths.get(one.node.id))));
@@ -95,10 +116,16 @@ export class GraphView {
     const mark = s('text', { class: 'mark', x: group ? x + 14 : x + 13, y: group ? y + 16 : y + height / 2 + 4, 'text-anchor': 'middle' });
     const count = s('text', { class: 'count', x: x + w - 8, y: group ? y + 16 : y + height / 2 + 4, 'text-anchor': 'end' });
     const title = s('title', {}, label);
+    const middle = group ? y + 16 : y + height / 2 + (node.note ? -3 : 4);
+    const left = group ? x + 26 : x + 24;
+    const note = node.note && s('text', { class: 'note', x: group ? left + measure(label) + 8 : left, y: group ? middle : middle + 15 }, cut(node.note, 40));
+    // At the edge of the node at which the run pauses.
+    const pauses = [['before', y], ['after', y + height]].map(([side, top]) => s('g', { class: `pause ${side}` },
+      s('circle', { cx: x + 1, cy: top, r: 6 }), s('path', { d: `M${x - 1} ${top - 2.5}v5M${x + 3} ${top - 2.5}v5` })));
     const part = s('g', { class: `node ${node.kind ?? 'node'}${group ? ' group' : ''}`, data: { node: path } },
       s('rect', { x, y, width: w, height, rx: group ? 10 : node.kind === 'join' ? 3 : 8 }), mark,
-      s('text', { class: 'label', x: group ? x + 26 : x + 24, y: group ? y + 16 : y + height / 2 + 4 }, cut(label, 28)), count, title);
-    this.parts.set(node.id, { part, mark, count, title, path, label });
+      s('text', { class: 'label', x: left, y: middle }, cut(label, 28)), note, count, pauses, title);
+    this.parts.set(node.id, { part, mark, count, title, path, label: node.note ? `${label} (${node.note})` : label });
     return part;
   }
 
@@ -138,6 +165,7 @@ export class GraphView {
     if (!this.svg || this.parts.size === 0) return;
     const byState = {};
     let activePart;
+    let broken;
     for (const [id, { part, mark, count, title, path, label }] of this.parts) {
       let nodeState = model.nodeState(path);
       if (nodeState.state === 'idle' && id !== path) {
@@ -148,12 +176,16 @@ export class GraphView {
       setText(mark, MARKS[nodeState.state] ?? '○');
       const total = nodeState.done + nodeState.running;
       setText(count, total > 1 ? (nodeState.running > 0 ? `${nodeState.done}/${total}` : `×${total}`) : '');
-      setText(title, `${label}: ${t(`state.${nodeState.state}`)}`);
+      const breaks = model.breakpointsOf(path);
+      setAttr(part, 'data-break', breaks.length ? breaks.join(' ') : null);
+      if (breaks.length) (broken ??= []).push(`${label} (${breaks.map(side => t(`breakpoint.${side}`)).join(', ')})`);
+      setText(title, [`${label}: ${t(`state.${nodeState.state}`)}`, ...breaks.map(side => t(`breakpoint.${side}`))].join('; '));
       if (['running', 'retrying', 'waiting'].includes(nodeState.state)) activePart = part;
       if (nodeState.state !== 'idle') (byState[nodeState.state] ??= []).push(label);
     }
     this.scrollToNode(activePart);
     const descriptions = Object.entries(byState).map(([state, labels]) => `${t(`state.${state}`)}: ${labels.join(', ')}`);
+    if (broken) descriptions.push(`${t('graph.breakpoints')}: ${broken.join(', ')}`);
     setAttr(this.svg, 'aria-label', [t('graph.of', { name: this.graph.name ?? '' }), ...descriptions].join('. '));
   }
 }

@@ -9,7 +9,7 @@ const SWEEPS = 8;
 export const MAX_NODES = 400;
 
 /**
- * `measure(text)` is the width of a label. Gives `{width, height, nodes: [{node, x, y, w, h}], edges: [{edge, points}]}`,
+ * `measure(text)` is the width of a label; a node may have a `note`, a second line. Gives `{width, height, nodes: [{node, x, y, w, h}], edges: [{edge, points}]}`,
  * outer nodes before those inside them.
  */
 export function layOut({ nodes, edges }, measure) {
@@ -44,10 +44,11 @@ export function layOut({ nodes, edges }, measure) {
       if (depth < 8 && children.has(node.id)) {
         const subgraph = place(node.id, depth + 1);
         inner.set(node.id, subgraph);
-        return { node, w: Math.max(subgraph.width + PAD * 2, measure(node.label ?? node.id) + 60), h: subgraph.height + PAD * 2 + TITLE };
+        return { node, w: Math.max(subgraph.width + PAD * 2, measure(node.label ?? node.id) + 60 + (node.note ? measure(node.note) : 0)), h: subgraph.height + PAD * 2 + TITLE };
       }
       if (node.kind === 'start' || node.kind === 'end') return { node, w: 18, h: 18 };
-      return { node, w: Math.min(Math.max(measure(node.label ?? node.id) + 56, 80), 230), h: 32 };
+      const text = Math.max(measure(node.label ?? node.id), node.note ? measure(node.note) : 0);
+      return { node, w: Math.min(Math.max(text + 56, 80), 230), h: node.note ? 44 : 32 };
     });
     const laidOut = oneLevel(boxes, level.get(of) ?? []);
     const out = { width: laidOut.width, height: laidOut.height, nodes: [], edges: laidOut.edges };

@@ -25,7 +25,7 @@ export function eventOf(message) {
     case 'complete':
       return make('run_completed', { active_ms: Math.round((data.execution_time ?? 0) * 1000), response: data.response });
     case 'status':
-      return make({ queued: 'run_queued', started: 'run_started', running: 'run_resumed', paused: 'run_paused', stopped: 'run_stopped', rolled_back: 'run_rolled_back' }[data.status] ?? data.status, {}, data.run);
+      return make({ queued: 'run_queued', started: 'run_started', running: 'run_resumed', paused: 'run_paused', stopped: 'run_stopped', rolled_back: 'run_rolled_back' }[data.status] ?? data.status, { break_before: data.break_before, break_after: data.break_after }, data.run);
     case 'error': {
       const { code, after, upto, node } = data.details ?? {};
       if (code === 'gap') return make('gap', { after, upto, unnumbered: 0 });
@@ -94,6 +94,7 @@ export class SessionModel {
     this.nodes = new Map();
     this.calls = new Map();
     this.graph = undefined;
+    this.breakpoints = { before: [], after: [] };
     this.status = undefined;
     this.failure = undefined;
     this.forked = undefined;
@@ -243,6 +244,7 @@ export class SessionModel {
         this.nodes = new Map();
         this.todos = new Map();
         this.questions = new Map();
+        this.breakpoints = { before: data.break_before ?? [], after: data.break_after ?? [] };
         for (const node of data.next ?? []) this.node(node).due = true;
         break;
       }
@@ -450,6 +452,11 @@ export class SessionModel {
       }
     }
     return { name: call.name, arguments: args };
+  }
+
+  /** Where the latest run pauses around a node: `before`, `after` or both. */
+  breakpointsOf(path) {
+    return ['before', 'after'].filter(side => this.breakpoints[side].includes(path));
   }
 
   /** The status of a node of the graph. */

@@ -291,6 +291,14 @@ pub(crate) struct StatusData {
     status: SocketRunStatus,
     /// Number of the run.
     run: u64,
+    /// With `started`: nodes of the graph before which the run pauses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    break_before: Vec<String>,
+    /// With `started`: nodes of the graph after which the run pauses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    break_after: Vec<String>,
 }
 
 /// Status of a run.
@@ -390,7 +398,11 @@ pub(crate) fn to_server_message(event: &Event, detail: EventDetail) -> Option<St
     let status = |status: SocketRunStatus| match detail {
         EventDetail::Contract => None,
         _ => {
-            let data = StatusData { status, run: event.run.0 };
+            let (break_before, break_after) = match &event.body {
+                EventBody::RunStarted(started) => (started.break_before.clone(), started.break_after.clone()),
+                _ => (Vec::new(), Vec::new()),
+            };
+            let data = StatusData { status, run: event.run.0, break_before, break_after };
             Some(to_text(&SocketStatus::new(data, event.at, event.seq)))
         }
     };

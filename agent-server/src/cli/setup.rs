@@ -88,7 +88,11 @@ fn builder(config: &Config) -> Result<RuntimeBuilder, CliError> {
 fn sample_agents(config: &Config, runtime: RuntimeBuilder) -> Result<RuntimeBuilder, CliError> {
     #[cfg(feature = "demo")]
     let runtime = {
-        let desk = trend_agent::Desk { model: config.model().is_some(), pace: config.pace };
+        let desk = trend_agent::Desk {
+            model: config.model().is_some(),
+            pace: config.pace,
+            answer_timeout: config.answer_time,
+        };
         TrendAgent::register(runtime, desk).map_err(|error| CliError::new(error.to_string()))?
     };
     Ok(runtime)

@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
     }
 
     fn skip_blanks(&mut self) {
-        self.take_while(|c| c.is_whitespace() && !is_line_end(c));
+        self.take_while(|c| is_space(c) && !is_line_end(c));
     }
 
     /// Takes the text up to the closing quote; `None` without one.
@@ -81,6 +81,12 @@ impl<'a> Reader<'a> {
         let (end, _) = end?;
         let text = self.advance(end + 1);
         Some(unescape(&text[1..end], quote))
+    }
+
+    /// Takes a name in quotes, which has no escapes; `None` without the closing one.
+    fn quoted_name(&mut self) -> Option<String> {
+        let (end, _) = self.rest.match_indices('\'').nth(1)?;
+        Some(self.advance(end + 1)[1..end].to_owned())
     }
 
     /// Reads the rest of a line, which may be a comment. `None`: it is something else.
@@ -98,14 +104,17 @@ impl<'a> Reader<'a> {
             return self.end_of_line().map(|()| None);
         }
         if let Some(rest) = self.rest.strip_prefix("export")
-            && rest.starts_with(|c: char| c.is_whitespace() && !is_line_end(c))
+            && rest.starts_with(|c: char| is_space(c) && !is_line_end(c))
         {
             self.advance("export".len());
             self.skip_blanks();
+            if self.rest.starts_with('#') {
+                return self.end_of_line().map(|()| None);
+            }
         }
         let name = match self.rest.starts_with('\'') {
-            true => self.quoted('\'')?,
-            false => self.take_while(|c| !matches!(c, '=' | '#') && !c.is_whitespace()).to_owned(),
+            true => self.quoted_name()?,
+            false => self.take_while(|c| !matches!(c, '=' | '#') && !is_space(c)).to_owned(),
         };
         if name.is_empty() {
             return None;
@@ -130,14 +139,19 @@ const fn is_line_end(c: char) -> bool {
     matches!(c, '\n' | '\r')
 }
 
+/// Whether Python counts a character as white space: four separators more than Rust.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
+}
+
 /// Returns an unquoted value without the comment that blanks precede. `blank`: whether the value itself follows one.
 fn without_comment(value: &str, mut blank: bool) -> &str {
     let comment = value.char_indices().find(|(_, c)| {
         let begins = *c == '#' && blank;
-        blank = c.is_whitespace();
+        blank = is_space(*c);
         begins
     });
-    value[..comment.map_or(value.len(), |(at, _)| at)].trim_end()
+    value[..comment.map_or(value.len(), |(at, _)| at)].trim_end_matches(is_space)
 }
 
 fn unescape(text: &str, quote: char) -> String {
@@ -164,11 +178,12 @@ fn unescape(text: &str, quote: char) -> String {
     plain
 }
 
-fn parse(text: &str) -> Result<Vec<(String, String)>, DotEnvError> {
+/// The names of a file in order, each with its value if it has one.
+fn parse(text: &str) -> Result<Vec<(String, Option<String>)>, DotEnvError> {
     let mut reader = Reader { rest: text, line: 1 };
     let mut variables = Vec::new();
     loop {
-        reader.take_while(char::is_whitespace);
+        reader.take_while(is_space);
         if reader.rest.is_empty() {
             return Ok(variables);
         }
@@ -176,24 +191,29 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, DotEnvError> {
         let Some(binding) = reader.binding() else {
             return Err(DotEnvError { line, message: "is not `NAME=value`".to_owned() });
         };
-        if let Some((name, Some(value))) = binding {
-            variables.push((name, value));
-        }
+        variables.extend(binding);
     }
 }
 
-/// Expands `${NAME}` and `${NAME:-default}` in all values.
+/// Expands `${NAME}` and `${NAME:-default}` in all values. The last line of a name counts, also if it has no value; a name
+/// without a value is expanded to nothing.
 fn expand(
-    variables: Vec<(String, String)>,
+    variables: Vec<(String, Option<String>)>,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Vec<(String, String)> {
-    let mut known: HashMap<String, String> = HashMap::new();
-    let expanded = variables.into_iter().map(|(name, value)| {
-        let value = expand_value(&value, |name| environment(name).or_else(|| known.get(name).cloned()));
-        known.insert(name.clone(), value.clone());
-        (name, value)
-    });
-    expanded.collect()
+    let mut known: HashMap<String, Option<String>> = HashMap::new();
+    let mut names = Vec::new();
+    for (name, value) in variables {
+        let lookup = |name: &str| {
+            environment(name).or_else(|| known.get(name).cloned().map(Option::unwrap_or_default))
+        };
+        let value = value.map(|value| expand_value(&value, lookup));
+        if known.insert(name.clone(), value).is_none() {
+            names.push(name);
+        }
+    }
+    let last = |name: String| known.remove(&name).flatten().map(|value| (name, value));
+    names.into_iter().filter_map(last).collect()
 }
 
 fn expand_value(value: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
@@ -265,6 +285,12 @@ mod tests {
             ("# c\n\n  A=1\nA=2", "2"),
             ("'A'=quoted", "quoted"),
             ("NONE\nA=1", "1"),
+            ("NONE\nA=${NONE:-d}x", "x"),
+            ("A=1\nB=2\nA=", ""),
+            ("A=\u{1c}x\u{1f}", "x"),
+            ("export # c\nA=1", "1"),
+            ("'\\'=2\nA=1", "1"),
+            (r#"A="x\\""#, r"x\"),
             ("A=", ""),
             ("A=\u{d55c}\u{ae00} \u{1f33f}", "\u{d55c}\u{ae00} \u{1f33f}"),
         ] {
@@ -272,6 +298,11 @@ mod tests {
             let found = all.iter().rev().find(|(name, _)| name == "A").map(|(_, value)| value.as_str());
             assert_eq!(found, Some(expected), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_name_whose_last_line_has_no_value_is_not_set() {
+        assert_eq!(values("A=1\nA"), []);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The configured model and its endpoint.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::time::Duration;
 
 use agent_core::{
     model::{
@@ -29,6 +30,8 @@ pub struct Endpoint {
     pub model: String,
     /// Sampling temperature, from 0 to 2.
     pub temperature: f32,
+    /// Timeout for the first piece of an answer.
+    pub first_token: Duration,
 }
 
 impl Endpoint {
@@ -44,7 +47,10 @@ impl Endpoint {
     /// # }
     /// ```
     pub fn builder(&self) -> OpenAiBuilder {
-        let mut builder = OpenAi::builder().model(&*self.model).temperature(self.temperature);
+        let mut builder = OpenAi::builder()
+            .model(&*self.model)
+            .temperature(self.temperature)
+            .first_token_timeout(self.first_token);
         if let Some(url) = &self.url {
             builder = builder.base_url(&**url);
         }
@@ -106,8 +112,9 @@ impl Config {
         }
         let at = |url: Option<&str>, key: Option<&Secret>| {
             let (url, key) = (url.map(str::to_owned), key.cloned());
-            let (model, temperature) = (self.model_name.clone(), self.temperature);
-            Some(Endpoint { setting: "", url, key, model, temperature })
+            let (model, temperature, first_token) =
+                (self.model_name.clone(), self.temperature, self.first_token);
+            Some(Endpoint { setting: "", url, key, model, temperature, first_token })
         };
         if let Some(url) = &self.openai_url {
             let endpoint = at(Some(url), self.openai_key.as_ref());
@@ -144,8 +151,8 @@ impl Config {
             Some(_) => self.vllm_url.clone(),
             None => format!("{}/v1", self.vllm_url),
         };
-        let (model, temperature) = (self.vllm_model.clone(), self.temperature);
-        Endpoint { setting: "VLLM_BASE_URL", url: Some(url), key: None, model, temperature }
+        let (model, temperature, first_token) = (self.vllm_model.clone(), self.temperature, self.first_token);
+        Endpoint { setting: "VLLM_BASE_URL", url: Some(url), key: None, model, temperature, first_token }
     }
 
     /// Returns the model of the agent with tools.

@@ -293,6 +293,10 @@ settings! {
         model_name: String = DEFAULT_LLM_MODEL, value::text("NAME"), "gpt-4o-mini";
         /// Sampling temperature of the models.
         temperature: f32 = LLM_TEMPERATURE, value::number("NUMBER", "a number", 0.0..=2.0), "0.7";
+        /// Timeout for the first piece of a model's answer. A local model may need minutes to read a long prompt; then raise `ANSWER_SECONDS` too.
+        first_token: Duration = FIRST_TOKEN_SECONDS, value::seconds(0.1..=86_400.0), "120";
+        /// Timeout for a whole answer of the model to the sample agent; after it, the built-in analyst writes the report.
+        answer_time: Duration = ANSWER_SECONDS, value::seconds(0.1..=86_400.0), "300";
         /// Maximum length of a chat answer, in tokens.
         chat_tokens: u32 = CHAT_MAX_TOKENS, value::number("NUMBER", "a number", 1..=1_000_000), "1000";
         /// API key of Anthropic, for models with the prefix `claude`.

@@ -390,6 +390,9 @@ pub(crate) fn with_setting(text: String, kind: ModelErrorKind) -> String {
             "check the name of the model (DEFAULT_LLM_MODEL, VLLM_MODEL) and the address (OPENAI_BASE_URL, VLLM_BASE_URL)"
         }
         ModelErrorKind::Unsupported => "choose another model (DEFAULT_LLM_MODEL, VLLM_MODEL)",
+        ModelErrorKind::TimedOut { waited: TimeoutPhase::FirstToken } => {
+            "try again, or allow the model more time (FIRST_TOKEN_SECONDS)"
+        }
         ModelErrorKind::TimedOut { .. } | ModelErrorKind::Malformed | ModelErrorKind::Cut => "try again",
         _ => "the log of the server has the details",
     };

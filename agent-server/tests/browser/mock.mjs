@@ -83,7 +83,7 @@ class Session {
     this.status = 'running';
     this.todos.clear();
     this.state = { ...this.state, messages: [...this.state.messages, { role: 'user', content: message }] };
-    this.emit('run_started', { graph: 'agent', next: ['model'] });
+    this.emit('run_started', { graph: 'agent', next: ['model'], ...(message.includes('breakpoint') && { break_before: ['model'], break_after: ['model', 'answer'] }) });
     const script = message.startsWith('many') ? this.many(Number(message.split(' ')[1]) || 3000) : message.startsWith('form') ? this.form() : message.startsWith('kinds') ? this.kinds() : message.startsWith('fail') ? this.failing() : this.tools(message);
     const answer = await script;
     if (answer === undefined) return;
@@ -106,7 +106,7 @@ class Session {
         await wait(this.pace);
       }
     }
-    this.emit('step_recorded', { key: 'model:1', kind: 'model', ms: 812, value: { message: { role: 'assistant', content: text, tool_calls: calls }, finish: 'tool_calls' } }, 'model#1');
+    this.emit('step_recorded', { key: 'model:1', kind: 'model', ms: 812, value: { message: { role: 'assistant', content: text, tool_calls: calls }, finish: 'tool_calls', usage: { input_tokens: 1812, cached_tokens: 1024, output_tokens: 421 } } }, 'model#1');
     this.todo('plan', hostile ? HOSTILE : '계획 세우기', 'completed', 100);
     this.end('model', 'model#1', { turns: 1 });
     this.emit('superstep_committed', { superstep: 1, next: ['tools'] });
@@ -231,7 +231,7 @@ function frame(event) {
     case 'run_resumed':
     case 'run_paused':
     case 'run_stopped':
-      return make('status', { status: { run_started: 'started', run_resumed: 'running', run_paused: 'paused', run_stopped: 'stopped' }[event.type], run: event.run });
+      return make('status', { status: { run_started: 'started', run_resumed: 'running', run_paused: 'paused', run_stopped: 'stopped' }[event.type], run: event.run, break_before: data.break_before, break_after: data.break_after });
     default:
       return make('event', event);
   }
@@ -296,7 +296,7 @@ export async function mock({ key, port = 0, pace = 12, sockets: open = true, gra
       const all = [...sessions.values()].filter(one => !status || one.status === status).sort((a, b) => b.at - a.at);
       const from = Number(url.searchParams.get('before') ?? 0);
       const upto = from + Number(url.searchParams.get('limit') ?? 50);
-      return json(200, { sessions: all.slice(from, upto).map(one => ({ session_id: one.id, title: one.state.messages.find(message => message.role === 'user')?.content ?? null, agent: 'agent', status: one.status, run: one.run, at: one.at, last_seq: one.journal.length, questions: one.questions.size })), next: upto < all.length ? String(upto) : null });
+      return json(200, { sessions: all.slice(from, upto).map(one => ({ session_id: one.id, title: one.state.messages.find(message => message.role === 'user')?.content ?? null, agent: 'agent', status: one.status, run: one.run, at: one.at, last_seq: one.journal.length, questions: one.questions.size, started_by: one.startedBy, scheduled_by: one.scheduledBy })), next: upto < all.length ? String(upto) : null });
     }
     if (!of()) return refuse(404, 'not_found', `there is no session \`${id}\``);
     const session = of();

@@ -55,6 +55,7 @@ export const mocked = {
       assert.match(await answer(page).innerText(), /결정: approve/);
       assert.equal(await page.locator('.said', { hasText: '살펴봤습니다' }).count(), 0, 'the answer is not said twice');
       await page.click('#tab-calls');
+      assert.equal(await page.locator('#panel-calls .call-time', { hasText: '812' }).innerText(), '1.8K (1K from the cache) → 421 · 812 ms');
       await page.getByRole('button', { name: /^Tools 2/ }).click();
       await count(page, '#panel-calls .call', 2);
       await accessible(page, 'calls');
@@ -398,6 +399,55 @@ export const mocked = {
       await page.keyboard.press('Escape');
       await page.locator('#side .graph').waitFor();
       assert.equal(await page.evaluate(() => document.activeElement.id), 'enlarge');
+    });
+  },
+
+  async 'a graph says how many a join waits for, where it runs as dataflow, where a subgraph is left for, and where it breaks'() {
+    const graph = {
+      name: 'detailed',
+      dataflow: true,
+      nodes: [{ id: 'start', kind: 'start' }, { id: 'model', label: 'model', kind: 'node' }, { id: 'search', label: 'search', kind: 'subgraph', dataflow: true }, { id: 'search/start', label: 'start', kind: 'start', parent: 'search' }, { id: 'search/check', label: 'check', kind: 'node', parent: 'search' }, { id: 'search/end', label: 'end', kind: 'end', parent: 'search' }, { id: 'rescue', label: 'rescue', kind: 'node' }, { id: 'answer', label: 'answer', kind: 'join' }, { id: 'end', kind: 'end' }],
+      edges: [{ from: 'start', to: 'model', kind: 'edge' }, { from: 'start', to: 'search', kind: 'edge' }, { from: 'search/start', to: 'search/check', kind: 'edge' }, { from: 'search/check', to: 'search/end', kind: 'goto', parent_targets: ['rescue', '__end__'] }, { from: 'search', to: 'rescue', kind: 'goto' }, ...['model', 'search', 'rescue'].map(from => ({ from, to: 'answer', kind: 'join', quorum: { need: 2, of: 3 } })), { from: 'answer', to: 'end', kind: 'edge' }],
+    };
+    await at({ pace: 1, graph }, async page => {
+      await send(page, 'fail at a breakpoint');
+      await status(page, 'failed');
+      await page.locator('.graph').waitFor();
+      const text = selector => page.locator(selector).evaluate(element => element.textContent);
+      assert.equal(await text('.graph [data-node="answer"] .note'), 'first 2 of 3');
+      assert.equal(await text('.graph [data-node="search"] > .note'), 'dataflow');
+      assert.equal(await page.locator('.graph-note').innerText(), 'Dataflow: a branch does not wait for slower ones.');
+      assert.equal(await text('.graph .way-label'), '↑ rescue, end');
+      const titles = await page.locator('.graph .way title').evaluateAll(all => all.map(one => one.textContent));
+      assert.equal(titles.filter(title => title.endsWith('(join, first 2 of 3)')).length, 3, titles.join('\n'));
+      assert.ok(titles.includes('search/check → search/end (goto, then in the outer graph: rescue, end)'), titles.join('\n'));
+      assert.equal(await page.locator('.graph .pause.before:visible').count(), 1);
+      assert.equal(await page.locator('.graph .pause.after:visible').count(), 2);
+      await count(page, '.graph [data-node="model"][data-break="before after"]', 1);
+      await page.getByRole('img', { name: /Breakpoints: model \(breakpoint before it, breakpoint after it\), answer/ }).waitFor();
+      const covers = await page.evaluate(() => {
+        const [note, label, box] = ['.note', '.label', 'rect'].map(part => document.querySelector(`.graph [data-node="answer"] ${part}`).getBoundingClientRect());
+        return [label.bottom - note.top, note.bottom - box.bottom, note.right - box.right];
+      });
+      assert.ok(covers[0] < 4 && covers[1] < 0 && covers[2] < 0, `the lines fit into the box: ${covers}`);
+      await accessible(page, 'detailed graph');
+      await picture(page, 'detailed-graph-en');
+    });
+  },
+
+  async 'an agent in the background is a link from the session that started it, and back'() {
+    await at({ pace: 1 }, async (page, server) => {
+      await send(page, 'fail');
+      await status(page, 'failed');
+      const id = await sessionOf(page);
+      await fetch(`${server.base}/run-async`, { method: 'POST', body: JSON.stringify({ session_id: 'child', message: 'fail' }) });
+      Object.assign(server.sessions.get('child'), { startedBy: id, scheduledBy: 'every-morning' });
+      await page.locator('#background a', { hasText: 'child' }).click();
+      await page.locator('#background', { hasText: 'every-morning' }).waitFor();
+      await accessible(page, 'background');
+      await picture(page, 'background-en');
+      await page.locator('#background a', { hasText: id }).click();
+      await page.locator('#background a', { hasText: 'child' }).waitFor();
     });
   },
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
+    net::TcpListener,
     process::Command,
     time::timeout,
 };
@@ -20,6 +21,21 @@ async fn a_question_is_asked_and_only_the_report_goes_to_stdout() {
     assert!(said.err.contains("? 보고서를") && said.err.contains("3) 마케터"), "{}", said.err);
     assert!(said.err.contains("✓ 라네즈 리뷰 수집"), "{}", said.err);
     assert!(!said.err.contains('\u{1b}'), "no bars without a terminal: {}", said.err);
+}
+
+#[tokio::test]
+async fn a_model_that_is_silent_for_longer_than_a_configured_timeout_leaves_the_report_to_the_analyst() {
+    // Connections wait in the queue of the listener and get no answer.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1", silent.local_addr().unwrap());
+    for setting in ["FIRST_TOKEN_SECONDS", "ANSWER_SECONDS"] {
+        let home = Home::new();
+        let variables = [("OPENAI_BASE_URL", url.as_str()), (setting, "0.1")];
+        let said = home.with(&variables, &["run", ASK, "--context", r#"{"audience": "buyers"}"#]).await;
+        assert_eq!(said.code, 0, "{setting}: {said:?}");
+        assert!(said.out.contains("# 라네즈"), "{setting}: {said:?}");
+        assert!(said.out.contains("> 언어 모델의 보고서는"), "{setting}: {said:?}");
+    }
 }
 
 #[tokio::test]

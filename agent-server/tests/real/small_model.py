@@ -29,7 +29,9 @@ REQUESTS = [
     "Which is better at moisture, Laneige or Innisfree?",
     "Analyse the Laneige reviews",
 ]
-SECONDS = 600
+SECONDS = 2400
+# A model on two cores reads a prompt of some thousand tokens for minutes before it writes.
+SLOW = {"FIRST_TOKEN_SECONDS": "900", "ANSWER_SECONDS": "1200"}
 REQUESTS = REQUESTS[: int(sys.argv[3]) if len(sys.argv) > 3 else 2]
 
 
@@ -91,13 +93,15 @@ assert invented("LN-999 has 977 “a text that no review contains”.", "", "") 
     "figure 977",
 ]
 without, plain_base = serve(USE_MOCK_DATA="true")
-with_model, base = serve(OPENAI_BASE_URL=f"{model_url}/v1", OPENAI_API_KEY="none", DEFAULT_LLM_MODEL="smollm2")
+with_model, base = serve(OPENAI_BASE_URL=f"{model_url}/v1", OPENAI_API_KEY="none", DEFAULT_LLM_MODEL="smollm2", **SLOW)
 try:
     for message in REQUESTS:
         started = time.monotonic()
         plain, report = run(plain_base, message), run(base, message)
         faults = invented(report, plain, message)
-        author = "the built-in analyst" if report.strip() == plain.strip() else "the model or a replaced report"
+        replaced = re.search(r"(?m)^> (The language model's report is not shown: .*|언어 모델의 보고서는 .*)$", report)
+        written = re.search(r"(?m)^> (Written by a language model|언어 모델이)", report)
+        author = f"the built-in analyst ({replaced[1]})" if replaced else "the model" if written else "the built-in analyst"
         print(f"{time.monotonic() - started:6.1f} s  {message}: {len(report)} characters by {author}", flush=True)
         if os.environ.get("SHOW_REPORTS"):
             print(report, flush=True)

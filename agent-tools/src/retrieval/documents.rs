@@ -8,6 +8,7 @@ use std::{
 };
 
 use agent_core::memory::{IntoMemory, MemoryError, MemoryStore, Namespace, Put, Search};
+use futures::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -20,12 +21,15 @@ use super::{
 
 /// Passages that are embedded and stored together.
 const BATCH: usize = 256;
+/// Passages that are compared at once.
+const READS: usize = 16;
 /// Sources that are read from the index at once.
 const PAGE: usize = 1_000;
 
 /// A collection of documents: loaded, split into passages, and embedded in the long-term memory.
 ///
-/// Adding a document again costs nothing while its content is the same. The memory's embedder decides what is found: one
+/// Adding a document again costs nothing while its content is the same. After a change, or after an addition that did not
+/// finish, only the passages that the memory does not have are embedded. The memory's embedder decides what is found: one
 /// from a model finds meanings, [`WordEmbeddings`](agent_core::model::WordEmbeddings) finds words. Cheap to clone.
 ///
 /// # Examples
@@ -219,10 +223,11 @@ impl Documents {
         let owned = text.to_owned();
         let passages = in_background(move || split(&owned, format, chars)).await;
         let count = passages.len();
+        let changed = self.changed(source, passages, before.passages).await?;
         // A crash in between is visible: there is no hash, and all passages are known.
         let most = before.passages.max(count);
         self.note(source, &Indexed { hash: String::new(), passages: most }).await?;
-        let mut puts = passages.into_iter().enumerate().map(|(number, text)| {
+        let mut puts = changed.into_iter().map(|(number, text)| {
             let value = json!({ "source": source, "text": text });
             Put::new(self.passages.clone(), key(source, number), value).text(text)
         });
@@ -238,6 +243,31 @@ impl Documents {
         }
         self.note(source, &Indexed { hash, passages: count }).await?;
         Ok(true)
+    }
+
+    /// Returns the passages that the memory does not have yet, with their numbers: after a call that did not finish, and where
+    /// a document changed only in part, the others are not embedded again.
+    async fn changed(
+        &self,
+        source: &str,
+        passages: Vec<String>,
+        stored: usize,
+    ) -> Result<Vec<(usize, String)>, RetrievalError> {
+        let mut compared = stream::iter(passages.into_iter().enumerate())
+            .map(async |(number, text)| {
+                if number >= stored {
+                    return Ok(Some((number, text)));
+                }
+                let item = self.memory.get(&self.passages, &key(source, number)).await?;
+                let same = item.is_some_and(|item| item.value["text"] == *text);
+                Ok::<_, RetrievalError>((!same).then_some((number, text)))
+            })
+            .buffered(READS);
+        let mut changed = Vec::new();
+        while let Some(passage) = compared.next().await {
+            changed.extend(passage?);
+        }
+        Ok(changed)
     }
 
     /// Removes a document. Returns `false` if there is none of this source.

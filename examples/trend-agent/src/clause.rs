@@ -134,6 +134,36 @@ pub(super) fn is_disposition(clause: &str) -> bool {
     korean.iter().any(|end| bare.contains(end)) || english.iter().any(|start| bare.starts_with(start))
 }
 
+/// Whether a clause says what was so once and is contrasted with the present ("it used to pill on me").
+pub(super) fn is_of_the_past(clause: &str) -> bool {
+    let habit = ["get used to", "got used to", "getting used to", "used to it", "used to be", "is used to"];
+    !find(clause, "used to").is_empty() && !habit.iter().any(|word| clause.contains(word))
+}
+
+/// Whether a clause praises an earlier version ("예전 버전이 훨씬 촉촉했어요").
+pub(super) fn is_of_predecessor(clause: &str) -> bool {
+    let korean = [
+        "예전 버전이",
+        "예전 게",
+        "예전게",
+        "예전 것이",
+        "예전 제품이",
+        "예전이 더",
+        "예전이 훨씬",
+        "구버전이",
+        "전 버전이",
+    ];
+    let english = [
+        "old version was",
+        "old one was",
+        "old formula was",
+        "previous version was",
+        "previous one was",
+        "original was",
+    ];
+    korean.iter().chain(&english).any(|word| clause.contains(word))
+}
+
 /// Whether a clause concedes something to the rest of its sentence ("적지만", "although it is thick").
 pub(super) fn is_concession(clause: &str) -> bool {
     let lower = clause.to_lowercase();

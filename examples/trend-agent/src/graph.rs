@@ -52,12 +52,20 @@ struct Study {
 }
 
 /// How the agent works; given to the runtime with `provide`.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Desk {
     /// Whether planning and writing are the model's. Default: the built-in analyst's.
     pub model: bool,
     /// A wait between pieces of work, so that people (and tests that kill the process) can watch. Default: none.
     pub pace: Duration,
+    /// Timeout for one whole answer of the model, after which the built-in analyst does the work. Default: 300 seconds.
+    pub answer_timeout: Duration,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self { model: false, pace: Duration::ZERO, answer_timeout: Duration::from_secs(300) }
+    }
 }
 
 impl Desk {

@@ -7,6 +7,9 @@ use super::words::words;
 /// How many words before a word can negate it: a trouble, and anything else.
 const REACH: (usize, usize) = (5, 3);
 
+/// How many words before a word "without" can be.
+const WITHOUT_REACH: usize = 8;
+
 /// How many words after a trouble can say that it went away.
 const RELIEF_WORDS: usize = 5;
 
@@ -44,7 +47,7 @@ const OWNERS: [&str; 12] =
 const STOPS: [&str; 8] = ["and", "but", "so", "because", "which", "then", "just", "only"];
 
 /// Words between a Korean trouble and the word for its absence ("속당김 걱정 없어요", "백탁 하나 없이").
-const FILLERS: [&str; 22] = [
+const FILLERS: [&str; 26] = [
     "거의",
     "전혀",
     "하나도",
@@ -67,6 +70,10 @@ const FILLERS: [&str; 22] = [
     "같은 게",
     "같은 건",
     "따위",
+    "게",
+    "거",
+    "것",
+    "건",
 ];
 
 /// Words before what another product is like.
@@ -121,6 +128,12 @@ pub(super) fn is_condition(clause: &str, (from, to): (usize, usize)) -> bool {
     if clause[from..to].chars().any(is_hangul) {
         let rest: String = clause[to..].chars().take_while(|c| is_hangul(*c)).collect();
         let Some(next) = clause[to + rest.len()..].strip_prefix(' ') else { return false };
+        // "뒤집어졌을 때 이것만 발라요": ㄹ before "때".
+        let last = clause[..to + rest.len()].chars().next_back();
+        let sometimes = ["때가 있", "때도 있", "때가 많", "때마다"].iter().any(|word| next.starts_with(word));
+        if next.starts_with('때') && !sometimes && last.and_then(final_consonant) == Some(8) {
+            return true;
+        }
         let adnominal = match rest.chars().next_back() {
             None => true,
             Some(last) => final_consonant(last) == Some(4),
@@ -198,17 +211,26 @@ fn negated_english(clause: &str, from: usize, to: usize, trouble: bool) -> bool 
     {
         return true;
     }
+    // "Brightening yes, hydrating no".
+    let rest = clause[to..].trim_matches(|c: char| !c.is_alphanumeric());
+    if clause[to..].starts_with(' ') && DENIALS.contains(&rest) {
+        return true;
+    }
     let part = clause[..from].rsplit([';', ':']).next().unwrap_or_default();
     let before = latin_words(part);
-    let before: Vec<&str> = before.into_iter().rev().take(REACH.0).collect();
+    let before: Vec<&str> = before.into_iter().rev().take(WITHOUT_REACH).collect();
     let denied = before.windows(2).any(|pair| pair == ["that", "not"]);
     let reach = if trouble || denied { REACH.0 } else { REACH.1 };
     let mut turned = false;
-    for (at, word) in before.iter().enumerate().take(reach) {
+    for (at, word) in before.iter().enumerate() {
         // "Not sticky and heavy": the negation covers a list of troubles.
         let list = trouble && before.get(at + 1).is_some_and(|next| words().bad.contains(next));
         if STOPS.contains(word) && !list {
             break;
+        }
+        // "Without turning my face into the Sahara".
+        if at >= reach && *word != "without" {
+            continue;
         }
         // "It should not come with a broken lid": an obligation denies nothing.
         let duty = before.get(at + 1).is_some_and(|next| ["should", "must"].contains(next));
@@ -254,10 +276,9 @@ fn relieved_after(clause: &str, from: usize, to: usize) -> bool {
 
 fn negated_korean(clause: &str, (from, to): (usize, usize), trouble: bool) -> bool {
     let before = clause[..from].trim_end();
-    // "안 끈적여요": the short form is a separate word before the stem.
-    if let Some(rest) = before.strip_suffix('안').or_else(|| before.strip_suffix('못'))
-        && !rest.chars().next_back().is_some_and(is_hangul)
-    {
+    // "안 끈적여요", "덜 땅겨요": the short form is a separate word before the stem.
+    let short = ['안', '못', '덜'].iter().find_map(|word| before.strip_suffix(*word));
+    if short.is_some_and(|rest| !rest.chars().next_back().is_some_and(is_hangul)) {
         return true;
     }
     let after = &clause[to..];
@@ -275,14 +296,17 @@ fn negated_korean(clause: &str, (from, to): (usize, usize), trouble: bool) -> bo
     // "자극 없이", "끈적임이 전혀 없어요", "진정이 아니라": the thing itself is absent.
     let particles = ['이', '임', '은', '는', '도', '가', '감', '을', '함', '움', '한', '거', '림'];
     let mut rest = super::text::head(after, 20).trim_start_matches(particles).trim_start();
-    for _ in 0..2 {
+    for _ in 0..3 {
         let filler = FILLERS.iter().find_map(|filler| rest.strip_prefix(filler));
         rest = filler.map_or(rest, |rest| rest.trim_start_matches(particles).trim_start());
     }
     if trouble && (FEW.iter().any(|few| rest.starts_with(few))) {
         return true;
     }
+    // "자극이 없지는 않아요": the absence is denied.
+    let denied = ["없지", "없진", "없다고는 못", "없다고 할 순 없", "없다고는 할 수 없", "없다고 하긴"];
     ["없", "못 느", "안 ", "덜", "아니", "제로"].iter().any(|absent| rest.starts_with(absent))
+        && !(denied.iter().any(|word| rest.starts_with(word)) && !rest.starts_with("없지만"))
 }
 
 /// "끈적이지 않아요", "따갑지도 않고", "뒤집어지지 않고", "좋지도 나쁘지도 않은": the long form follows within the word.

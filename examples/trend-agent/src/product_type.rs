@@ -66,6 +66,11 @@ impl ProductType {
         Self::Palette,
     ];
 
+    /// Whether it has a colour, or takes away shine, for a day.
+    pub(crate) const fn is_make_up(self) -> bool {
+        matches!(self, Self::Cushion | Self::Powder | Self::Tint | Self::Brow | Self::Palette)
+    }
+
     /// Returns the name that a reader of `language` expects.
     #[must_use]
     pub const fn name(self, language: Language) -> &'static str {

@@ -42,7 +42,7 @@ fn push(text: &str, out: &mut Vec<(usize, usize)>, from: usize, to: usize) {
 /// A pattern in Latin letters matches whole words; with a `*` at its end it matches the beginning of a word. A
 /// Korean pattern matches anywhere, because stems carry endings; with a `^` before it, only at the beginning of a word.
 /// A `~` at the end of a Korean stem is for its forms that change the last syllable ("번지~" is 번지, 번진, 번져 and 번졌).
-/// A `_` at the end means a space. ` … ` between two patterns means at most four words without a comma.
+/// A `_` at the end means a space. ` … ` between two patterns means at most six words without a comma.
 #[must_use]
 pub fn find(lower: &str, pattern: &str) -> Vec<(usize, usize)> {
     if let Some((first, second)) = pattern.split_once(GAP) {
@@ -87,7 +87,7 @@ pub fn find(lower: &str, pattern: &str) -> Vec<(usize, usize)> {
 const GAP: &str = " … ";
 
 /// The most words in a gap.
-const GAP_WORDS: usize = 4;
+const GAP_WORDS: usize = 6;
 
 /// A pattern, read.
 struct Needle<'a> {
@@ -143,6 +143,11 @@ impl Patterns {
         there
             .into_iter()
             .flat_map(move |at| find(lower, self.patterns[at]).into_iter().map(move |place| (at, place)))
+    }
+
+    /// The byte ranges of `lower` that match a pattern, in the order of the list.
+    pub(super) fn places(&self, lower: &str) -> impl Iterator<Item = (usize, usize)> {
+        self.find(lower).map(|(_, place)| place)
     }
 
     #[cfg(test)]

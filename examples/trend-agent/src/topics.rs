@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::aspect::Aspect;
 use super::catalogue::Product;
-use super::clause::{clauses, is_concession, is_contrast, is_disposition, is_exception, is_expectation};
+use super::clause::{
+    clauses, is_concession, is_contrast, is_disposition, is_exception, is_expectation, is_of_predecessor,
+    is_of_the_past,
+};
 use super::negation::is_relieved;
 use super::opinion::{opinion, opinion_in_words_of, opinion_of};
 use super::product_type::ProductType;
@@ -167,9 +170,10 @@ pub fn topics_of(review: &Review) -> Vec<Topic> {
 /// without a mention are left out.
 #[must_use]
 pub fn analyse_topics(reviews: &[Review]) -> Vec<TopicFinding> {
+    let reviews: Vec<ReviewText<'_>> = reviews.iter().map(ReviewText::of).collect();
     let mut findings: Vec<TopicFinding> = Topic::ALL
         .into_iter()
-        .filter_map(|topic| analyse_topic(Named { topic, aspects: &[] }, reviews))
+        .filter_map(|topic| analyse_topic(Named { topic, aspects: &[] }, &reviews))
         .collect();
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.count), finding.topic));
     findings
@@ -177,13 +181,31 @@ pub fn analyse_topics(reviews: &[Review]) -> Vec<TopicFinding> {
 
 /// Counts the mentions of these aspects, as a finding of their topic.
 pub(super) fn analyse_aspects(topic: Topic, aspects: &[&Aspect], reviews: &[Review]) -> Option<TopicFinding> {
-    analyse_topic(Named { topic, aspects }, reviews)
+    let reviews: Vec<ReviewText<'_>> = reviews.iter().map(ReviewText::of).collect();
+    analyse_topic(Named { topic, aspects }, &reviews)
 }
 
 /// Which way a review leans on a topic, or on aspects of it where there are some; nothing if it says nothing about them.
 #[must_use]
 pub fn opinion_on(review: &Review, topic: Topic, aspects: &[&Aspect]) -> Option<Polarity> {
-    leaning(Named { topic, aspects }, review).map(|(score, _)| Polarity::of(score))
+    leaning(Named { topic, aspects }, &ReviewText::of(review)).map(|(score, _)| Polarity::of(score))
+}
+
+/// A review, cut into sentences and clauses once for all topics.
+struct ReviewText<'a> {
+    review: &'a Review,
+    kinds: &'static [ProductType],
+    /// Each sentence with its clauses in lower case.
+    sentences: Vec<(&'a str, Vec<String>)>,
+}
+
+impl<'a> ReviewText<'a> {
+    fn of(review: &'a Review) -> Self {
+        let sentences = statements(&review.text).into_iter();
+        let sentences =
+            sentences.map(|sentence| (sentence, clauses(sentence).into_iter().map(normal).collect()));
+        Self { review, kinds: kinds_of(review), sentences: sentences.collect() }
+    }
 }
 
 /// A topic, or some aspects of it.
@@ -206,11 +228,11 @@ impl Named<'_> {
     }
 }
 
-fn analyse_topic(subject: Named<'_>, reviews: &[Review]) -> Option<TopicFinding> {
+fn analyse_topic(subject: Named<'_>, reviews: &[ReviewText<'_>]) -> Option<TopicFinding> {
     let topic = subject.topic;
     let mentions: Vec<(&Review, f64, &str)> = reviews
         .iter()
-        .filter_map(|review| leaning(subject, review).map(|(score, sentence)| (review, score, sentence)))
+        .filter_map(|text| leaning(subject, text).map(|(score, sentence)| (text.review, score, sentence)))
         .collect();
     if mentions.is_empty() {
         return None;
@@ -232,20 +254,19 @@ fn analyse_topic(subject: Named<'_>, reviews: &[Review]) -> Option<TopicFinding>
 
 /// The opinion of a review on a topic, and the sentence that expresses it. The clauses that name the topic decide; if they hold
 /// no opinion word, their sentence; if that holds none either, the review as a whole.
-fn leaning<'a>(subject: Named<'_>, review: &'a Review) -> Option<(f64, &'a str)> {
-    let (topic, kinds) = (subject.topic, kinds_of(review));
+fn leaning<'a>(subject: Named<'_>, text: &ReviewText<'a>) -> Option<(f64, &'a str)> {
+    let (topic, kinds) = (subject.topic, text.kinds);
     let mut scores = Vec::new();
     let mut said: Option<(f64, &str)> = None;
-    for sentence in statements(&review.text) {
-        let pieces: Vec<String> = clauses(sentence).into_iter().map(normal).collect();
+    for (sentence, pieces) in &text.sentences {
         let named: Vec<_> = pieces.iter().map(|clause| subject.places(clause, kinds)).collect();
         if named.iter().all(Vec::is_empty) {
             continue;
         }
         let opinions: Vec<f64> =
-            (0..pieces.len()).filter_map(|at| clause_score(topic, at, &pieces, &named, kinds)).collect();
+            (0..pieces.len()).filter_map(|at| clause_score(topic, at, pieces, &named, kinds)).collect();
         let score = match opinions.split_last() {
-            None => opinion(sentence).unwrap_or_else(|| review_score(review)),
+            None => opinion(sentence).unwrap_or_else(|| review_score(text.review)),
             // "Slimy at first, but it sinks in": what comes last is the conclusion.
             Some((last, earlier)) => mean(earlier.iter().copied().chain([*last, *last])),
         };
@@ -280,15 +301,27 @@ fn clause_score(
     };
     // "진정 앰플이라더니 …": what was expected, and what was found instead.
     if is_expectation(clause) {
-        return later().or_else(|| clause.ends_with("더니").then_some(-0.5));
+        return later().or(Some(-0.5));
     }
     // "한방 냄새 싫어하는데 이건 거부감이 없네요".
-    if is_disposition(clause)
-        && let Some(later) = later()
-    {
-        return Some(later);
-    }
     let own = opinion_of(clause, &named[at], topic);
+    // Without a known word after it, the rest is still the opposite of what its author usually thinks.
+    if is_disposition(clause)
+        && let Some(found) = later().or_else(|| own.filter(|_| at + 1 < pieces.len()).map(|own| -own))
+    {
+        return Some(found);
+    }
+    if is_of_predecessor(clause)
+        && let Some(own) = own
+    {
+        return Some(-own.abs());
+    }
+    // "It used to pill": what was bad is not any more.
+    if is_of_the_past(clause)
+        && let Some(own) = own
+    {
+        return Some(own.abs());
+    }
     // "Except for the scent", "향 말고는": the opposite of the rest.
     let opposed = is_exception(clause) || (own.is_none() && is_concession(clause));
     let rest: Vec<f64> = if opposed {
@@ -299,10 +332,19 @@ fn clause_score(
     };
     if rest.is_empty() {
         // An exception without more is one from praise.
-        if is_exception(clause) { Some(-0.5) } else { own }
+        if is_exception(clause) { Some(-0.5) } else { own.or_else(|| contrasted(pieces, at)) }
     } else {
         Some(-mean(rest.into_iter()))
     }
+}
+
+/// The opposite of what the clause beside a clause says, if the two contrast ("moist, but the scent...").
+fn contrasted(pieces: &[String], at: usize) -> Option<f64> {
+    let before = at.checked_sub(1).filter(|before| is_contrast(&pieces[*before], &pieces[at]));
+    let after =
+        Some(at + 1).filter(|after| *after < pieces.len() && is_contrast(&pieces[at], &pieces[*after]));
+    let other = [before, after].into_iter().flatten().find_map(|other| opinion(&pieces[other]))?;
+    Some(-other)
 }
 
 /// The kinds of product that a review is about.
@@ -310,14 +352,27 @@ fn kinds_of(review: &Review) -> &'static [ProductType] {
     Product::find(&review.product).map_or(&[], |product| product.types)
 }
 
+/// Whether reviews of products of these kinds can speak about a topic: make-up has a shade and no effect on the skin, and what
+/// is rinsed off neither lasts nor has a finish. Nothing is known of a product without a kind.
+fn concerns(topic: Topic, kinds: &[ProductType]) -> bool {
+    let make_up = kinds.iter().any(|kind| kind.is_make_up());
+    match topic {
+        Topic::Effect => !make_up,
+        Topic::Shade => make_up || kinds.is_empty(),
+        Topic::Longevity | Topic::Finish => !kinds.contains(&ProductType::Cleanser),
+        _ => true,
+    }
+}
+
 /// Where a clause (lower case) names a topic.
-fn places(topic: Topic, clause: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
+pub(super) fn places(topic: Topic, clause: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
+    if !concerns(topic, kinds) {
+        return Vec::new();
+    }
     let words = topic_words(topic);
     let mut places = words.places(clause, kinds);
     // "Fewer breakouts": a trouble that is less or gone is an effect.
-    places.extend(
-        words.trouble.find(clause).map(|(_, place)| place).filter(|place| is_relieved(clause, *place)),
-    );
+    places.extend(words.troubles(clause, kinds).into_iter().filter(|place| is_relieved(clause, *place)));
     match topic {
         Topic::Price => places.extend(sizes(clause)),
         // The tube of "a bigger tube" is about the size.
@@ -368,7 +423,6 @@ fn statements(text: &str) -> Vec<&str> {
 /// Where a clause (lower case) speaks about the size of a container ("a bigger tube", "통도 커서").
 fn sizes(clause: &str) -> Vec<(usize, usize)> {
     let words = topic_words(Topic::Price);
-    let all = |list: &[&str]| list.iter().flat_map(|word| find(clause, word)).collect::<Vec<_>>();
     // A container that does not fit into a bag is about the container.
     if ["여행", "휴대", "파우치", "가방", "travel", "handbag", "purse", "carry"]
         .iter()
@@ -376,7 +430,7 @@ fn sizes(clause: &str) -> Vec<(usize, usize)> {
     {
         return Vec::new();
     }
-    let containers = all(&words.container);
+    let containers: Vec<_> = words.container.places(clause).collect();
     let near = |size: (usize, usize)| {
         containers.iter().filter_map(move |container| {
             let (first, second) = if size < *container { (size, *container) } else { (*container, size) };
@@ -386,7 +440,7 @@ fn sizes(clause: &str) -> Vec<(usize, usize)> {
             (!apart && gap.split_whitespace().count() <= 3).then_some((first.0, second.1))
         })
     };
-    if containers.is_empty() { Vec::new() } else { all(&words.size).into_iter().flat_map(near).collect() }
+    if containers.is_empty() { Vec::new() } else { words.size.places(clause).flat_map(near).collect() }
 }
 
 /// The clearest sentences of one leaning, both languages in turn.

@@ -1,8 +1,6 @@
 //! The first part of the graph's work: what the message asks for, with a model's help if there is one, and with the user's
 //! if no subject is recognised.
 
-use std::time::Duration;
-
 use agent_core::{
     Context, Question, Result,
     model::{Message, ModelError, ModelErrorKind, ModelReply, ModelRequest},
@@ -12,7 +10,7 @@ use serde_json::Value;
 use super::{
     catalogue::Brand,
     extraction::read_answer,
-    graph::Trend,
+    graph::{Desk, Trend},
     plan::PlannedTodo,
     prompt::{self, PromptMessage},
     request::{Request, Scope, Unread},
@@ -21,9 +19,6 @@ use super::{
 
 /// How often the user is asked for a subject before the report says that there is none.
 const SUBJECT_QUESTIONS: u32 = 3;
-
-/// Timeout for one whole answer of a model.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How often a model is asked to read a message: once, and once more to repair its answer.
 const READINGS: u32 = 2;
@@ -117,7 +112,7 @@ async fn models_reading(
 /// A model's answer, or why there is none that can be read.
 pub(super) enum Completion {
     Reply(Box<ModelReply>),
-    /// It did not come within [`ANSWER_TIMEOUT`], or within the timeouts of the model's client.
+    /// It did not come within [`Desk::answer_timeout`], or within the timeouts of the model's client.
     TimedOut,
     /// It was cut, filtered or no valid answer, or the model cannot hold the prompt.
     Unusable(ModelErrorKind),
@@ -128,7 +123,7 @@ pub(super) enum Completion {
 pub(super) async fn complete(messages: Vec<Message>, cx: &Context) -> Result<Completion> {
     let model = cx.model()?;
     let answer = model.complete(ModelRequest::new(messages));
-    let Ok(answer) = tokio::time::timeout(ANSWER_TIMEOUT, answer).await else {
+    let Ok(answer) = tokio::time::timeout(cx.get::<Desk>()?.answer_timeout, answer).await else {
         return Ok(Completion::TimedOut);
     };
     let error = match answer {

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use super::text::{Patterns, find};
+use super::text::Patterns;
 use super::{product_type::ProductType, topics::Topic};
 
 /// The lists that are not about topics.
@@ -52,54 +52,74 @@ pub(super) struct TopicWords {
     cleanser: Patterns,
     /// Words that mean it in reviews of make-up.
     colour: Patterns,
+    /// Words that mean it in reviews of what stays on all day: make-up, sunscreens, patches.
+    worn: Patterns,
     /// Phrases in which these words mean something else ("the tube is small" is about the size).
-    except: Vec<&'static str>,
+    except: Patterns,
     /// The same in reviews of make-up ("잡티" is what it covers).
-    except_colour: Vec<&'static str>,
+    except_colour: Patterns,
     /// Troubles that mean it when they are said to be less or gone.
-    pub(super) trouble: Patterns,
+    trouble: Patterns,
     /// Words that are good for this topic only.
     pub(super) good: Vec<&'static str>,
     /// Words that are bad for this topic only.
     pub(super) bad: Vec<&'static str>,
     /// Sizes of a container.
-    pub(super) size: Vec<&'static str>,
+    pub(super) size: Patterns,
     /// Containers that have a size.
-    pub(super) container: Vec<&'static str>,
+    pub(super) container: Patterns,
 }
 
 impl TopicWords {
     /// Where a text (lower case) speaks about the topic, whatever the product.
     pub(super) fn all_places(&self, lower: &str) -> Vec<(usize, usize)> {
-        self.review.find(lower).map(|(_, place)| place).collect()
+        self.review.places(lower).collect()
+    }
+
+    /// Where a text (lower case) about a product of these kinds names a trouble of the topic.
+    pub(super) fn troubles(&self, lower: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
+        self.without_exceptions(self.trouble.places(lower).collect(), lower, is_make_up(kinds))
     }
 
     /// Where a text (lower case) about a product of these kinds speaks about the topic.
     pub(super) fn places(&self, lower: &str, kinds: &[ProductType]) -> Vec<(usize, usize)> {
-        let make_up = kinds.iter().any(|kind| MAKE_UP.contains(kind));
-        let except: Vec<(usize, usize)> = self
-            .except
-            .iter()
-            .chain(if make_up { &self.except_colour[..] } else { &[] })
-            .flat_map(|phrase| find(lower, phrase))
-            .collect();
-        let inside =
-            |place: &(usize, usize)| except.iter().any(|phrase| phrase.0 <= place.0 && place.1 <= phrase.1);
-        let mut lists = vec![&self.review];
+        let make_up = is_make_up(kinds);
+        let mut places = self.all_places(lower);
         if kinds.contains(&ProductType::Cleanser) {
-            lists.push(&self.cleanser);
+            places.extend(self.cleanser.places(lower));
         }
         if make_up {
-            lists.push(&self.colour);
+            places.extend(self.colour.places(lower));
         }
-        let found = lists.into_iter().flat_map(|list| list.find(lower).map(|(_, place)| place));
-        found.filter(|place| !inside(place)).collect()
+        if make_up || kinds.iter().any(|kind| [ProductType::Sunscreen, ProductType::Patch].contains(kind)) {
+            places.extend(self.worn.places(lower));
+        }
+        self.without_exceptions(places, lower, make_up)
+    }
+
+    /// Leaves out places inside of phrases that mean something else.
+    fn without_exceptions(
+        &self,
+        mut places: Vec<(usize, usize)>,
+        lower: &str,
+        make_up: bool,
+    ) -> Vec<(usize, usize)> {
+        if places.is_empty() {
+            return places;
+        }
+        let mut except: Vec<(usize, usize)> = self.except.places(lower).collect();
+        if make_up {
+            except.extend(self.except_colour.places(lower));
+        }
+        places.retain(|place| !except.iter().any(|phrase| phrase.0 <= place.0 && place.1 <= phrase.1));
+        places
     }
 }
 
-/// Kinds of products with a colour that is to last.
-const MAKE_UP: [ProductType; 5] =
-    [ProductType::Cushion, ProductType::Powder, ProductType::Tint, ProductType::Brow, ProductType::Palette];
+/// Whether one of these kinds is make-up.
+fn is_make_up(kinds: &[ProductType]) -> bool {
+    kinds.iter().any(|kind| kind.is_make_up())
+}
 
 /// The lists, read at first use.
 pub(super) fn words() -> &'static Words {
@@ -132,14 +152,15 @@ pub(super) fn topic_words(topic: Topic) -> &'static TopicWords {
                 review: Patterns::new(section(file, topic, "review")),
                 cleanser: Patterns::new(section(file, topic, "cleanser")),
                 colour: Patterns::new(section(file, topic, "colour")),
-                except: section(file, topic, "except"),
-                except_colour: section(file, topic, "except-colour"),
+                worn: Patterns::new(section(file, topic, "worn")),
+                except: Patterns::new(section(file, topic, "except")),
+                except_colour: Patterns::new(section(file, topic, "except-colour")),
                 trouble: Patterns::new(section(file, topic, "trouble")),
                 good: section(file, topic, "good"),
                 bad: section(file, topic, "bad"),
                 adjectives: section(file, topic, "adjectives"),
-                size: section(file, topic, "size"),
-                container: section(file, topic, "container"),
+                size: Patterns::new(section(file, topic, "size")),
+                container: Patterns::new(section(file, topic, "container")),
             })
             .into()
     });

@@ -1,7 +1,7 @@
 //! The agent as it runs: questions to the user, follow-ups, a model that reads and writes, and the todos of it all.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use agent_core::{
     Answers, Runtime, Session,
@@ -26,7 +26,11 @@ const INVENTED: &str =
     "# Laneige\n\n97% of 1,200 reviewers love it. \"It changed my whole life forever\" (LN-999).";
 
 fn session(model: Option<Model>) -> Session {
-    let desk = Desk { model: model.is_some(), ..Desk::default() };
+    session_with(model, Desk::default().answer_timeout)
+}
+
+fn session_with(model: Option<Model>, answer_timeout: Duration) -> Session {
+    let desk = Desk { model: model.is_some(), answer_timeout, ..Desk::default() };
     let runtime = Runtime::builder().graph(&trend_graph().unwrap()).provide(desk);
     let runtime = model.into_iter().fold(runtime, |runtime, model| runtime.model(model));
     runtime.build().session("s").unwrap()
@@ -213,6 +217,19 @@ async fn a_model_that_does_not_answer_in_time_or_readably_leaves_the_work_to_the
         let shown = report(say(&session, "Analyse the Laneige reviews for buyers").await.unwrap());
         assert!(shown.contains(reading) && shown.contains(writing), "{shown}");
         assert!(shown.contains("Recommendations for buyers"), "{shown}");
+    }
+}
+
+/// The time of the test is virtual, so nothing waits.
+#[tokio::test(start_paused = true)]
+async fn a_slow_models_report_is_shown_if_the_timeout_allows_for_it() {
+    let slow =
+        || Scripted::new([READING, HONEST].map(|text| Turn::text(text).after(Duration::from_secs(400))));
+    for (timeout, shown) in [(300, false), (900, true)] {
+        let session = session_with(Some(Model::new(slow())), Duration::from_secs(timeout));
+        let text = report(say(&session, "Analyse the Laneige reviews for buyers").await.unwrap());
+        assert_eq!(text.contains("Written by a language model"), shown, "{timeout} s: {text}");
+        assert_eq!(text.contains("it did not come in time"), !shown, "{timeout} s: {text}");
     }
 }
 

@@ -22,18 +22,20 @@ struct Score {
 
 fn labels(line: &Value) -> BTreeMap<String, String> {
     let sentence = line["sentence"].as_str().unwrap();
-    let mut review =
-        if line["set"].as_str().is_some_and(|set| set.starts_with("written") || set.starts_with("fresh")) {
-            let product = line["product"].as_str().unwrap();
-            let mut review = demo_reviews().iter().find(|own| own.product == product).unwrap().clone();
-            review.rating = u8::try_from(line["rating"].as_u64().unwrap()).unwrap();
-            review.lang = serde_json::from_value(line["lang"].clone()).unwrap();
-            review
-        } else {
-            let review = demo_reviews().iter().find(|own| own.id == line["review"]).unwrap().clone();
-            assert!(review.text.contains(sentence), "{sentence}");
-            review
-        };
+    let mut review = if line["set"]
+        .as_str()
+        .is_some_and(|set| ["written", "fresh", "dev2", "foreign"].iter().any(|own| set.starts_with(own)))
+    {
+        let product = line["product"].as_str().unwrap();
+        let mut review = demo_reviews().iter().find(|own| own.product == product).unwrap().clone();
+        review.rating = u8::try_from(line["rating"].as_u64().unwrap()).unwrap();
+        review.lang = serde_json::from_value(line["lang"].clone()).unwrap();
+        review
+    } else {
+        let review = demo_reviews().iter().find(|own| own.id == line["review"]).unwrap().clone();
+        assert!(review.text.contains(sentence), "{sentence}");
+        review
+    };
     review.text = sentence.to_owned();
     analyse_topics(&[review])
         .into_iter()
@@ -51,7 +53,8 @@ fn labels(line: &Value) -> BTreeMap<String, String> {
 fn score(set: &str) -> Score {
     let mut score = Score::default();
     let lines = include_str!("data/topic_labels.jsonl").lines();
-    for line in lines.chain(include_str!("data/fresh_labels.jsonl").lines()) {
+    let lines = lines.chain(include_str!("data/fresh_labels.jsonl").lines());
+    for line in lines.chain(include_str!("data/foreign_labels.jsonl").lines()) {
         let line: Value = serde_json::from_str(line).unwrap();
         if line["set"] != set {
             continue;
@@ -124,7 +127,26 @@ fn topics_and_leanings_of_fresh_sentences_that_the_rules_were_improved_with() {
     check("fresh-development", 0.97);
 }
 
+/// 486 sentences in six rounds: before the lists knew them, 60, 66, 70, 84, 82 and 77 % of the labels of a round were right.
+#[test]
+fn topics_and_leanings_of_sentences_that_were_written_in_rounds() {
+    check("written-3", 0.92);
+}
+
+/// The sentences of the set `dev2` in `foreign_labels.jsonl` were written and labelled by another person, who had not read the lists. A second
+/// file of the same person is kept outside the repository.
+#[test]
+fn topics_and_leanings_of_sentences_of_another_writer() {
+    check("dev2", 0.97);
+}
+
 #[test]
 fn topics_and_leanings_of_fresh_sentences_that_were_held_out() {
     check("fresh-held-out", 0.72);
+}
+
+/// Of the writer of `dev2`, in a file that was measured once, at the end.
+#[test]
+fn topics_and_leanings_of_sentences_of_another_writer_that_were_held_out() {
+    check("foreign-held-out", 0.67);
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sides::{NEGATIVE, POSITIVE};
 use crate::catalogue::Brand;
 use crate::message::Message;
 use crate::review::Language;
@@ -194,93 +195,10 @@ pub(super) struct Sentiments {
 
 /// Reads which sentiment a message asks for, and which it excludes; nothing if it asks for both sides.
 pub(super) fn sentiment(message: &mut Message) -> Sentiments {
-    let negative: &[&str] = &[
-        "negative",
-        "negatives",
-        "critical",
-        "criticism*",
-        "criticis*",
-        "criticiz*",
-        "complain*",
-        "unhappy",
-        "bad review*",
-        "bad ones",
-        "dissatisf*",
-        "dislike*",
-        "hate*",
-        "cons",
-        "downside*",
-        "drawback*",
-        "went wrong",
-        "what's bad",
-        "whats bad",
-        "what is bad",
-        "bad about",
-        "weakness*",
-        "부정",
-        "불만",
-        "악평",
-        "혹평",
-        "단점",
-        "나쁜 리뷰",
-        "나쁜 후기",
-        "나쁜 점",
-        "나쁜 평",
-        "나쁜 말",
-        "나쁜 얘기",
-        "나쁜 이야기",
-        "쓴소리",
-        "안 좋은",
-        "안좋은",
-        "비판",
-        "아쉬운",
-        "아쉽다",
-        "싫어",
-    ];
-    let positive: &[&str] = &[
-        "positive",
-        "positives",
-        "prais*",
-        "happy",
-        "good review*",
-        "good ones",
-        "satisf*",
-        "pros",
-        "strength*",
-        "upside*",
-        "people like",
-        "buyers like",
-        "customers like",
-        "users like",
-        "they like",
-        "like about",
-        "what's good",
-        "whats good",
-        "what is good",
-        "good about",
-        "like best",
-        "like most",
-        "love",
-        "loved",
-        "긍정",
-        "칭찬",
-        "호평",
-        "장점",
-        "좋은 리뷰",
-        "좋은 후기",
-        "좋은 점",
-        "좋은 평",
-        "좋은 말",
-        "좋은 얘기",
-        "좋은 이야기",
-        "좋은 소리",
-        "좋아하",
-        "만족",
-    ];
     let places = |message: &Message, words: &[&str]| message.places(words);
     let mut found: Vec<_> =
-        places(message, negative).into_iter().map(|span| (span, Polarity::Negative)).collect();
-    found.extend(places(message, positive).into_iter().map(|span| (span, Polarity::Positive)));
+        places(message, &NEGATIVE).into_iter().map(|span| (span, Polarity::Negative)).collect();
+    found.extend(places(message, &POSITIVE).into_iter().map(|span| (span, Polarity::Positive)));
     found.extend(
         places(message, &["neutral", "중립", "lukewarm"]).into_iter().map(|span| (span, Polarity::Neutral)),
     );

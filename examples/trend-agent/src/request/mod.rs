@@ -8,13 +8,16 @@ mod follow_up;
 mod gap;
 mod inventory;
 mod listing;
+mod naming;
 mod question;
 mod ranking;
 mod rating;
 mod scope;
+mod sides;
 mod spelling;
 mod subject;
 mod unknown;
+mod whether;
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -27,7 +30,6 @@ use super::product_type::ProductType;
 use super::review::{Language, newest_day, oldest_day};
 use super::sentiment::Polarity;
 use super::topics::Topic;
-use super::words::topic_words;
 
 pub use self::{
     filters::{Channel, Split},
@@ -218,6 +220,14 @@ impl Request {
     /// Reads a message on a given day; [`Request::parse_after`] takes the day of the newest review.
     #[must_use]
     pub fn parse_on(message: &str, previous: Option<&Self>, today: Date) -> Self {
+        let request = Self::read(message, previous, today, &[]);
+        // "접착력", "stay on": words that only reviews use for a topic.
+        let more = naming::in_words_of_reviews(&spelling::corrected(read_part(message)), &request);
+        if more.is_empty() { request } else { Self::read(message, previous, today, &more) }
+    }
+
+    /// Reads a message; `more` are places of topics that it names in words of reviews.
+    fn read(message: &str, previous: Option<&Self>, today: Date, more: &[naming::Place]) -> Self {
         let read = spelling::corrected(read_part(message));
         let read = read.as_ref();
         let mut text = Message::new(read);
@@ -245,7 +255,7 @@ impl Request {
             gaps.push(Gap::Shops);
         }
         let masked = text.masked();
-        let (topics, excluded_topics, places) = topics(&mut text);
+        let (topics, excluded_topics, places) = naming::topics(&mut text, more);
         let named = claim::Named { places, masked };
         let audience = audience(&mut text);
         let forms = follow_up::forms(&mut text);
@@ -347,7 +357,8 @@ impl Request {
                 "전부",
                 "모두",
             ]);
-        let of_all = ranking::is_of_all(text.lower(), asked.question, !topics.is_empty());
+        let of_all = ranking::is_of_all(text.lower(), asked.question, !topics.is_empty())
+            || (!topics.is_empty() && ranking::asks_for_a_list(text.lower()));
         let unknown = unknown::brands(&mut text, read, &subjects.strangers, subjects.named());
         let mut ignored = unknown::ignored(&text);
         ignored.extend(other_days.into_iter().chain(forms));
@@ -445,50 +456,6 @@ pub fn known_brands(language: Language) -> String {
     let names: Vec<String> =
         Brand::ALL.iter().map(|brand| format!("{} ({})", brand.name(language), brand.name(other))).collect();
     names.join(", ")
-}
-
-/// The topics of a message: requested, excluded, and where each is named.
-type Topics = (Vec<Topic>, Vec<Topic>, Vec<(crate::message::Span, Topic)>);
-
-fn topics(message: &mut Message) -> Topics {
-    let mut places: Vec<_> = Topic::ALL
-        .into_iter()
-        .flat_map(|topic| {
-            message.places(&topic_words(topic).request).into_iter().map(move |span| (span, topic))
-        })
-        .collect();
-    places.sort_unstable();
-    for (span, _) in &places {
-        message.mark(*span);
-    }
-    let (mut wanted, mut excluded) = (Vec::new(), Vec::new());
-    // "No white cast", "자극 없이": what is not wanted is a fault, so its absence is asked about.
-    let read = places.clone();
-    let lower = message.lower().to_owned();
-    for mention in message.with_exclusion(places) {
-        let word = &lower[mention.span.0..mention.span.1];
-        let fault = fault::is_fault(word) && fault::wants_absence(&lower);
-        // "Not moisturizing" denies a quality; "not the price" excludes a subject.
-        let before = lower[..mention.span.0].trim_end();
-        let no = ["not", "n't", "no", "not too", "not very"].iter().any(|no| before.ends_with(no));
-        // "Has no effect" asserts as well.
-        let verb = before.strip_suffix(" no").and_then(|rest| rest.split_whitespace().next_back());
-        let verbs = [
-            "has", "have", "had", "see", "saw", "feel", "felt", "leaves", "left", "with", "is", "was",
-            "makes",
-        ];
-        let denied = (fault::is_quality(word) && no) || verb.is_some_and(|verb| verbs.contains(&verb));
-        let listed = mention.excluded && !fault && !denied;
-        let mention = crate::message::Mention { excluded: listed, ..mention };
-        let list = if mention.excluded { &mut excluded } else { &mut wanted };
-        if !list.contains(&mention.what) {
-            list.push(mention.what);
-        }
-    }
-    wanted.sort_unstable();
-    excluded.sort_unstable();
-    excluded.retain(|topic| !wanted.contains(topic));
-    (wanted, excluded, read)
 }
 
 fn audience(message: &mut Message) -> Option<Audience> {

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::fault::{names_fault, wants_absence};
+use super::sides::is_about_points;
+use super::whether::asks_whether;
 use crate::message::Message;
 
 /// The kind of question.
@@ -268,6 +270,10 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
     if message.says(change) {
         return Question::Change;
     }
+    // "The worst thing about it" asks for complaints, and not for the worst of several.
+    if is_about_points(message.lower()) {
+        return Question::Reasons;
+    }
     let superlative = message
         .says(&["가장", "제일", "최고", "최저", "most", "best", "worst", "highest", "lowest", "top", "최악"]);
     // "5월 vs 6월 전체 평점": a noun at the end is what is asked for.
@@ -434,67 +440,4 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
         return Question::Whether;
     }
     Question::Overview
-}
-
-fn asks_whether(message: &mut Message) -> bool {
-    let lower = message.lower().trim().to_owned();
-    let auxiliary = [
-        "any", "anything", "anyone", "is", "are", "does", "do", "did", "was", "were", "has", "have", "can",
-        "will", "would", "isn't", "aren't", "doesn't",
-    ];
-    let first = |part: &str| {
-        let part = part.trim_start();
-        let end = part.find(|c: char| !c.is_alphanumeric() && c != '\'').unwrap_or(part.len());
-        auxiliary.contains(&&part[..end])
-    };
-    let english = lower.contains('?') && lower.split([':', ',', ';', '.']).any(first);
-    // "별로라는 사람 없어? 라네즈": the question may come first.
-    let asked = lower.rsplit_once('?').map_or(lower.as_str(), |(asked, _)| asked);
-    let text = asked.trim_end_matches(['?', '!', '.', ' ']);
-    let korean = [
-        "나요",
-        "나여",
-        "나용",
-        "가여",
-        "까여",
-        "가요",
-        "까요",
-        "까",
-        "니",
-        "냐",
-        "나",
-        "한가",
-        "인가",
-        "해",
-        "해요",
-        "어때",
-        "어때요",
-        "어떤가요",
-        "어떤지",
-        "있어",
-        "있어요",
-        "계세요",
-        "계신가",
-        "계시나",
-        "있으세요",
-        "없어",
-        "없어요",
-        "되나",
-        "돼",
-        "순해",
-        "좋아",
-        "괜찮아",
-        "괜찮아요",
-        "심해",
-        "심해요",
-        "편이야",
-        "편인가",
-    ];
-    let ends = korean.iter().any(|end| text.ends_with(end));
-    english
-        || (ends
-            && (lower.contains('?')
-                || text.ends_with("나요")
-                || text.ends_with("가요")
-                || text.ends_with("어때")))
 }

@@ -101,6 +101,27 @@ pub(super) fn is_of_all(lower: &str, question: Question, topics: bool) -> bool {
         && mentions(lower, &subject)
 }
 
+/// Whether a message (lower case) asks which brands or products have something ("who has leaky packaging", "배송이 느린 브랜드").
+pub(super) fn asks_for_a_list(lower: &str) -> bool {
+    let end = lower.trim_end_matches(['?', '!', '.', '~', ' ']);
+    let korean = ["브랜드", "브랜드는", "브랜드가", "제품", "제품은", "제품이", "곳은", "곳", "데는"];
+    let korean_verbs =
+        [" 있어", " 있나", " 있음", " 뭐야", " 뭐임", " 어디야", " 어디임", " 알려줘", " 찾아줘", " 좀"];
+    let bare = korean_verbs.iter().find_map(|verb| end.strip_suffix(verb)).unwrap_or(end);
+    let english = [
+        "who has",
+        "who have",
+        "who gets",
+        "which",
+        "brands with",
+        "products with",
+        "brand with",
+        "any brand",
+        "any product",
+    ];
+    korean.iter().any(|noun| bare.ends_with(noun)) || english.iter().any(|start| lower.starts_with(start))
+}
+
 /// Reads a superlative and its measure. `question` is the question as it was read without it.
 pub(super) fn read(message: &mut Message, question: Question, named: Named) -> Option<Ranking> {
     let lower = message.lower().to_owned();

@@ -26,11 +26,26 @@ fn without_accents(message: &str) -> Cow<'_, str> {
     if has { Cow::Owned(message.chars().map(plain).collect()) } else { Cow::Borrowed(message) }
 }
 
-/// Puts brand names in place of words that are one letter away from them: one left out, added, changed or swapped with its
+/// Other words that are misspelled often.
+const WORDS: [&str; 10] = [
+    "cleanser",
+    "sunscreen",
+    "essence",
+    "cushion",
+    "ampoule",
+    "palette",
+    "irritation",
+    "hydration",
+    "packaging",
+    "delivery",
+];
+
+/// Puts brand names and a few other words in place of words that are one letter away from them: one left out, added, changed or swapped with its
 /// neighbour. Letters lose their accents.
 pub(super) fn corrected(message: &str) -> Cow<'_, str> {
     let mut out = without_accents(message);
-    let names = || Brand::ALL.iter().flat_map(|brand| brand.aliases()).filter(|name| name.is_ascii());
+    let brands = || Brand::ALL.iter().flat_map(|brand| brand.aliases()).filter(|name| name.is_ascii());
+    let names = || brands().copied().chain(WORDS);
     let plain = out.clone().into_owned();
     for word in plain.split(|c: char| !c.is_ascii_alphabetic()) {
         let lower = word.to_ascii_lowercase();
@@ -43,7 +58,8 @@ pub(super) fn corrected(message: &str) -> Cow<'_, str> {
             SHORT.. => word.len() == name.len() && is_swap(&lower, name),
             _ => false,
         };
-        if let Some(name) = names().find(|name| slip(name)) {
+        let plural = lower.strip_suffix('s').is_some_and(|one| WORDS.contains(&one));
+        if let Some(name) = names().find(|name| slip(name)).filter(|_| !plural) {
             out = Cow::Owned(out.replace(word, name));
         }
     }

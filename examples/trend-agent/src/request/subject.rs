@@ -6,7 +6,7 @@ use crate::catalogue::{Brand, PRODUCTS, Product};
 use crate::message::{Mention, Message, Span};
 use crate::product_type::{ABSENT, ProductType};
 use crate::review::Language;
-use crate::text::is_hangul;
+use crate::text::{is_hangul, mentions};
 use crate::words::words;
 
 /// What a request excludes.
@@ -131,6 +131,10 @@ pub(super) fn read(message: &mut Message) -> Subjects {
     subjects.absent =
         absent.into_iter().filter(|mention| !mention.excluded).map(|mention| mention.what).collect();
     subjects.absent.dedup();
+    // What a cleanser removes is no subject.
+    if subjects.products.iter().any(|product| product.types.contains(&ProductType::Cleanser)) {
+        subjects.absent.clear();
+    }
     let types =
         ProductType::ALL.into_iter().flat_map(|kind| kind.words().iter().map(move |word| (kind, *word)));
     for mention in kinds(message, types.collect()) {
@@ -145,7 +149,23 @@ pub(super) fn read(message: &mut Message) -> Subjects {
         }
         push(if mention.excluded { &mut subjects.excluded_types } else { &mut subjects.types }, mention.what);
     }
+    // "Does it pill under makeup": make-up that another product is used with.
+    let used_with = [
+        "under",
+        "over",
+        "with",
+        "on top of",
+        "remov*",
+        "takes off",
+        "take off",
+        "밑에",
+        "전에",
+        "위에",
+        "지워",
+    ];
     if subjects.types.is_empty()
+        && subjects.products.is_empty()
+        && !mentions(message.lower(), &used_with)
         && message.take(&["makeup", "make-up", "색조", "메이크업 제품", "color cosmetics"]).is_some()
     {
         use ProductType::{Brow, Cushion, Palette, Powder, Tint};
