@@ -10,6 +10,15 @@ pub(crate) fn shorten(text: &str, max: usize) -> String {
     }
 }
 
+/// Appends to a vector that holds one item in most cases: the first push reserves room for one item instead of four.
+#[inline]
+pub(crate) fn push_first<T>(items: &mut Vec<T>, item: T) {
+    if items.capacity() == 0 {
+        items.reserve_exact(1);
+    }
+    items.push(item);
+}
+
 /// Returns the message of a panic, shortened.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic

@@ -1,7 +1,10 @@
 //! Run control: stop, drain, eviction, and the number of runnable tasks.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering, fence},
+    },
     time::Duration,
 };
 
@@ -43,18 +46,24 @@ pub(crate) struct RunControl {
     active_since: Mutex<Option<Instant>>,
 }
 
-/// Stop signal of a run: a cancellation token and a flag. Each superstep checks the flag, because checking the token
-/// takes a lock.
+/// Stop signal of a run: a flag, which each superstep checks, and its notification. Tools get a token, created for the first
+/// one.
 #[derive(Default)]
 pub(crate) struct Stop {
     asked: AtomicBool,
-    token: CancellationToken,
+    changed: Notify,
+    token: OnceLock<CancellationToken>,
 }
 
 impl Stop {
     pub(crate) fn cancel(&self) {
-        self.asked.store(true, Ordering::Release);
-        self.token.cancel();
+        self.asked.store(true, Ordering::SeqCst);
+        self.changed.notify_waiters();
+        // Either this sees the token, or `token` sees the flag.
+        fence(Ordering::SeqCst);
+        if let Some(token) = self.token.get() {
+            token.cancel();
+        }
     }
 
     #[inline]
@@ -64,12 +73,21 @@ impl Stop {
 
     /// Returns the token, for tools that cannot borrow.
     pub(crate) fn token(&self) -> CancellationToken {
-        self.token.clone()
+        let token = self.token.get_or_init(CancellationToken::new).clone();
+        fence(Ordering::SeqCst);
+        if self.is_cancelled() {
+            token.cancel();
+        }
+        token
     }
 
     /// Waits until the run is asked to stop. Cancel safe.
     pub(crate) async fn cancelled(&self) {
-        self.token.cancelled().await;
+        // Created before the check, so that it sees a stop right after it.
+        let changed = self.changed.notified();
+        if !self.is_cancelled() {
+            changed.await;
+        }
     }
 }
 

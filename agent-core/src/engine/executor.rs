@@ -129,12 +129,12 @@ pub(crate) async fn run_parallel<S: State>(
     // Under a deadline, no task may keep this thread; see `deadline`.
     let apart = scope.parent.is_none() && env.budget.is_timed();
     for _ in usize::from(!apart)..threads.min(count) {
-        env.group.spawn(worker(Arc::clone(&pool)));
+        env.tasks.spawn(worker(Arc::clone(&pool)));
     }
     if threads > 1 {
         // A tokio worker keeps the task that it spawned last in its LIFO slot, from which no other worker steals. A job that
         // blocks this thread would block that worker too, so a no-op task is spawned last.
-        env.group.spawn(std::future::ready(()));
+        env.tasks.spawn(std::future::ready(()));
     }
     if !apart {
         worker(Arc::clone(&pool)).await;
@@ -168,7 +168,7 @@ async fn worker<S: State>(pool: Arc<TaskPool<S>>) {
                 ended += pool.keep(index, of, end);
             }
             Poll::Pending => {
-                pool.scope.env.group.spawn(drive_pending(Arc::clone(&pool), index, of, task));
+                pool.scope.env.tasks.spawn(drive_pending(Arc::clone(&pool), index, of, task));
             }
         }
         match pool.next_job() {
@@ -382,7 +382,7 @@ impl<S: State> ConcurrencySlot for TaskPool<S> {
         if blocked {
             self.queue.lock().slots.give_back(&self.graph, of);
             if let Some(pool) = self.me.upgrade() {
-                self.scope.env.group.spawn(boxed_worker(pool));
+                self.scope.env.tasks.spawn(boxed_worker(pool));
             }
         } else {
             self.queue.lock().slots.take_back(&self.graph, of);

@@ -24,7 +24,8 @@ use crate::{
 #[must_use = "a question is asked when it is awaited"]
 pub struct Ask<T> {
     of: AttemptHandle,
-    question: Option<Question>,
+    /// Until it is asked. Boxed, because the future of the node keeps this room while it waits.
+    question: Option<Box<Question>>,
     id: QuestionId,
     asker: Asker,
     stage: Stage,
@@ -72,7 +73,7 @@ impl<T: DeserializeOwned> Ask<T> {
 
     fn with(of: AttemptHandle, id: QuestionId, question: Question, asker: Asker) -> Self {
         let (stage, answer) = (Stage::New, PhantomData);
-        Self { of, question: Some(question), id, asker, stage, deadline: None, answer }
+        Self { of, question: Some(Box::new(question)), id, asker, stage, deadline: None, answer }
     }
 
     /// Returns the id of the question, which an answer must contain.
@@ -103,7 +104,7 @@ impl<T: DeserializeOwned> Ask<T> {
     }
 
     /// Looks up the recorded answer of the question. `Pending` if the node must first request an earlier record.
-    fn replay_question(&mut self, question: Question, cx: &Context<'_>) -> Poll<Result<Option<T>>> {
+    fn replay_question(&mut self, question: Box<Question>, cx: &Context<'_>) -> Poll<Result<Option<T>>> {
         let shown = QuestionFingerprint::of(&question, self.asker == Asker::Engine);
         match self.of.replay_question(&self.id, &shown, self.asker == Asker::Tool) {
             ReplayedQuestion::Answer(answer) => return Poll::Ready(self.read(answer).map(Some)),
@@ -128,7 +129,7 @@ impl<T: DeserializeOwned> Ask<T> {
             self.question = Some(question);
             return Poll::Pending;
         }
-        Poll::Ready(self.begin(question, shown).map(|()| None))
+        Poll::Ready(self.begin(*question, shown).map(|()| None))
     }
 
     fn begin(&mut self, question: Question, shown: QuestionFingerprint) -> Result<()> {
@@ -159,8 +160,7 @@ impl<T: DeserializeOwned> Ask<T> {
             of.cancel_suspend(scope);
             return Err(error);
         }
-        if !new && let Some(known) = env.pending_questions.open().into_iter().find(|open| open.id == self.id)
-        {
+        if !new && let Some(known) = env.pending_questions.open().iter().find(|open| open.id == self.id) {
             asked_at = known.asked_at;
         }
         self.deadline = deadline.map(|deadline| {

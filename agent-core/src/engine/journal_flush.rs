@@ -25,7 +25,7 @@ impl Drop for Flushing<'_> {
         let dropped = {
             let mut state = self.writer.state.lock();
             let reason = "the executor ended while an append was on its way".to_owned();
-            state.failed = Some(StoreError::Unavailable { reason });
+            state.failed = Some(Box::new(StoreError::Unavailable { reason }));
             state.flushing = false;
             mem::take(&mut state.queue)
         };
@@ -91,7 +91,7 @@ pub(super) async fn flush(writer: Arc<JournalWriter>) {
             Err(error) => {
                 let dropped = {
                     let mut state = writer.state.lock();
-                    state.failed = Some(error.clone());
+                    state.failed = Some(Box::new(error.clone()));
                     state.flushing = false;
                     flushing.armed = false;
                     mem::take(&mut state.queue)

@@ -55,7 +55,7 @@ pub(super) struct State {
     pub(super) durable: Seq,
     pub(super) queue: Vec<QueuedItem>,
     pub(super) flushing: bool,
-    pub(super) failed: Option<StoreError>,
+    pub(super) failed: Option<Box<StoreError>>,
     /// In every summary.
     pub(super) labels: Arc<BTreeMap<String, String>>,
     /// The latest summary given, without labels.
@@ -219,7 +219,7 @@ impl JournalWriter {
 
     /// Returns the error that ended the writer.
     pub(crate) fn failure(&self) -> Option<StoreError> {
-        self.state.lock().failed.clone()
+        self.state.lock().failed.as_deref().cloned()
     }
 
     /// Returns `true` if the writer has ended.
@@ -234,7 +234,7 @@ impl JournalWriter {
             if state.failed.is_some() {
                 return;
             }
-            state.failed = Some(error.clone());
+            state.failed = Some(Box::new(error.clone()));
             mem::take(&mut state.queue)
         };
         drop(dropped);
@@ -318,7 +318,7 @@ impl JournalWriter {
             .collect();
         let mut state = self.state.lock();
         if let Some(failed) = &state.failed {
-            return Err(failed.clone());
+            return Err(StoreError::clone(failed));
         }
         for (mut entry, body) in encoded {
             state.last = state.last.next();
@@ -407,7 +407,7 @@ impl JournalWriter {
                     return Ok(());
                 }
                 if let Some(failed) = &state.failed {
-                    return Err(failed.clone());
+                    return Err(StoreError::clone(failed));
                 }
             }
             if self.begin_flush() {
@@ -419,7 +419,7 @@ impl JournalWriter {
                     return Ok(());
                 }
                 if let Some(failed) = &state.failed {
-                    return Err(failed.clone());
+                    return Err(StoreError::clone(failed));
                 }
             }
             durable_changed.await;

@@ -40,7 +40,7 @@ pub(crate) use error::is_retryable;
 pub use error::{NodeCause, RunError};
 pub use interrupt::Ask;
 pub use model::{Completion, RecordedModel};
-pub(crate) use run_context::{Deps, ReplayedRun, RunContext};
+pub(crate) use run_context::{Deps, ReplayedRun, RunContext, RunTasks};
 pub(crate) use steering::Steering;
 pub(crate) use stored_state::{read_state, read_update};
 pub use task::NodeFailure;
@@ -68,6 +68,7 @@ use crate::{
     json::Stored,
     run::{LimitError, LimitKind},
     state::State,
+    util::push_first,
 };
 use concurrency::ConcurrencySlot;
 use context::TaskScope;
@@ -297,7 +298,7 @@ async fn run_due<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Resul
             TaskResult::Failed(error) => Err(error),
             TaskResult::Cancelled => Ok(FrameEnd::Interrupted),
             end => {
-                frame.ends.push(end);
+                push_first(&mut frame.ends, end);
                 Ok(FrameEnd::Completed)
             }
         };
@@ -368,7 +369,7 @@ async fn apply<S: State>(frame: &mut Frame<S>, env: &Arc<RunContext>) -> Result<
                         contain(node, || state.apply(update))?
                             .map_err(|source| RunError::Update { node: node.to_string(), source })?;
                     }
-                    chosen.push((task.node, ways));
+                    push_first(&mut chosen, (task.node, ways));
                 }
                 TaskResult::Handled(failure) => {
                     let handler = graph.node(task.node).handler;

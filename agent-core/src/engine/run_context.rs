@@ -51,12 +51,12 @@ pub(crate) struct RunContext {
     pub(crate) budget: Budget,
     pub(crate) todos: Mutex<TodoTree>,
     pub(crate) control: RunControl,
-    pub(crate) group: TaskGroup,
+    pub(crate) tasks: RunTasks,
     /// Whether nodes have spans.
     pub(crate) traced: bool,
     /// Records of unfinished tasks of the outermost graph, by number. Only for a graph with `on_stop` in a run without a
     /// store; otherwise the journal has them.
-    pub(crate) unfinished_records: Option<Mutex<HashMap<u64, TaskRecord>>>,
+    pub(crate) unfinished_records: Option<Box<Mutex<HashMap<u64, TaskRecord>>>>,
     /// The context of the run.
     pub(crate) context: Option<Arc<ContextValue>>,
     /// Breakpoints and the start time.
@@ -65,6 +65,46 @@ pub(crate) struct RunContext {
     pub(crate) steering: Option<Box<Steering>>,
     /// In a replay of a recorded run.
     pub(crate) replay: Option<Arc<dyn ReplayedRun>>,
+}
+
+/// Spawned tasks of a run. Their group is created with the first one: most runs of single tasks have none.
+#[derive(Default)]
+pub(crate) struct RunTasks(Mutex<Spawned>);
+
+#[derive(Default)]
+enum Spawned {
+    #[default]
+    None,
+    Some(TaskGroup),
+    /// The run has ended: further tasks are dropped.
+    Ended,
+}
+
+impl RunTasks {
+    /// Spawns a task that is dropped when the run ends.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut spawned = self.0.lock();
+        match &*spawned {
+            Spawned::Some(group) => group.spawn(task),
+            Spawned::None => {
+                let group = TaskGroup::default();
+                group.spawn(task);
+                *spawned = Spawned::Some(group);
+            }
+            Spawned::Ended => drop(spawned),
+        }
+    }
+
+    /// Asks all tasks to stop. Returns their group, if there were any.
+    pub(crate) fn stop(&self) -> Option<TaskGroup> {
+        match std::mem::replace(&mut *self.0.lock(), Spawned::Ended) {
+            Spawned::Some(group) => {
+                group.stop();
+                Some(group)
+            }
+            Spawned::None | Spawned::Ended => None,
+        }
+    }
 }
 
 /// A recorded run that is replayed.

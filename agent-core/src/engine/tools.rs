@@ -763,7 +763,7 @@ impl RecordedTools {
             }
             polled
         });
-        self.cx.scope.env.group.spawn(async move {
+        self.cx.scope.env.tasks.spawn(async move {
             tokio::select! {
                 biased;
                 () = cancelled.cancelled() => {}

@@ -203,6 +203,10 @@ impl EventBroadcast {
         let end = live.end();
         for source in entries {
             let entry = source.entry();
+            // Read by a follower before `advance_to`: subscribers read it from the journal.
+            if entry.seq <= live.last {
+                continue;
+            }
             live.last = entry.seq;
             if has_partial {
                 live.partial.take_entry(entry);
@@ -423,5 +427,34 @@ fn wake(mut live: MutexGuard<'_, Ring>) {
                 "the waker of a subscriber panicked; the subscriber may miss events until it is polled"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ids::RunId,
+        journal::entry::{Fact, Steered},
+        model::Message,
+    };
+
+    fn entry(seq: u64) -> Entry {
+        let fact = Fact::Steered(Steered { message: Message::user("and in red") });
+        Entry { seq: Seq(seq), at: 0, run: RunId(1), fact }
+    }
+
+    #[test]
+    fn entries_that_a_follower_publishes_late_are_read_from_the_journal() {
+        let broadcast = Arc::new(EventBroadcast::new(SessionId::random(), Arc::default()));
+        let _subscriber = broadcast.subscribe(None, None, EventFilter::all());
+        broadcast.publish_entries([entry(1), entry(2)].iter());
+        // This process begins to write: the entries up to 7 were read from the journal.
+        broadcast.advance_to(Seq(7));
+        broadcast.publish_entries([entry(3), entry(4)].iter());
+        broadcast.publish_entries([entry(8)].iter());
+        let live = broadcast.live.lock();
+        let numbers: Vec<_> = live.ring.iter().filter_map(|event| event.seq).collect();
+        assert_eq!((numbers, live.last), (vec![Seq(8)], Seq(8)), "a hole would be taken for the whole");
     }
 }

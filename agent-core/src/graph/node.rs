@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -279,8 +279,8 @@ impl<S: State, F: for<'a> NodeFn<'a, S> + 'static> DynNode<S> for FnNode<F> {
         _input: Option<&'a RawValue>,
         cx: &'a Context,
     ) -> BoxFuture<'a, Result<Outcome<S>>> {
-        let future = self.0.clone().call(state, cx);
-        Box::pin(async move { future.await.map(IntoOutcome::into_outcome) })
+        // A combinator, because an `async` block would keep the future twice: as captured, and as awaited.
+        Box::pin(self.0.clone().call(state, cx).map(|outcome| outcome.map(IntoOutcome::into_outcome)))
     }
 
     fn plain(&self) -> bool {
@@ -337,8 +337,13 @@ where
         input: Option<&'a RawValue>,
         cx: &'a Context,
     ) -> BoxFuture<'a, Result<Outcome<S>>> {
-        let future = decode(input, cx).map(|input| self.0.clone().call(state, input, cx));
-        Box::pin(async move { future?.await.map(IntoOutcome::into_outcome) })
+        match decode(input, cx) {
+            Ok(input) => {
+                let future = self.0.clone().call(state, input, cx);
+                Box::pin(future.map(|outcome| outcome.map(IntoOutcome::into_outcome)))
+            }
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 
     fn plain(&self) -> bool {

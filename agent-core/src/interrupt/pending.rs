@@ -1,7 +1,6 @@
 //! Pending questions of one session: which task waits for which answer, and which of two racing answers wins.
 
 use std::{
-    collections::{BTreeMap, HashMap},
     sync::{Arc, Weak},
     task::{Poll, Waker},
 };
@@ -10,7 +9,10 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{AnswerError, Answers, OpenQuestion, answer};
-use crate::ids::{QuestionId, TaskId};
+use crate::{
+    ids::{QuestionId, TaskId},
+    util::push_first,
+};
 
 /// Number of answered questions that are remembered, so that a late answer reports who answered first.
 const REMEMBERED: usize = 256;
@@ -25,13 +27,18 @@ pub(crate) trait AnswerWaiter: Send + Sync {
 #[derive(Default)]
 pub(crate) struct PendingQuestions(Mutex<Inner>);
 
+/// Lists and not maps, which reserve room for several: a suspended run has one question in most cases.
 #[derive(Default)]
 struct Inner {
-    /// Boxed: a map of one question reserves room for eleven.
-    asked: BTreeMap<QuestionId, Box<Pending>>,
-    tasks: HashMap<Arc<TaskId>, TaskWait>,
+    asked: Asked,
+    tasks: Vec<TaskWait>,
     answered: Vec<(QuestionId, String)>,
 }
+
+/// Questions in the order of their ids.
+#[derive(Default)]
+#[expect(clippy::vec_box, reason = "an insertion moves pointers, and not questions")]
+struct Asked(Vec<Box<Pending>>);
 
 struct Pending {
     open: Arc<OpenQuestion>,
@@ -42,18 +49,58 @@ struct Pending {
     free: bool,
 }
 
-#[derive(Default)]
 struct TaskWait {
+    task: Arc<TaskId>,
     /// Not owned: a waiting task holds its run, which holds this board and the store. An executor that ends drops the
     /// tasks and must find no cycle.
-    waiter: Option<Weak<dyn AnswerWaiter>>,
+    waiter: Weak<dyn AnswerWaiter>,
     wakers: Vec<Waker>,
+}
+
+impl Asked {
+    fn place(&self, id: &QuestionId) -> Result<usize, usize> {
+        self.0.binary_search_by(|asked| asked.open.id.cmp(id))
+    }
+
+    fn get(&self, id: &QuestionId) -> Option<&Pending> {
+        self.place(id).ok().map(|at| &*self.0[at])
+    }
+
+    fn get_mut(&mut self, id: &QuestionId) -> Option<&mut Pending> {
+        self.place(id).ok().map(|at| &mut *self.0[at])
+    }
+
+    /// Adds a question, or replaces the one with its id.
+    fn insert(&mut self, open: OpenQuestion) {
+        let pending = Pending { open: Arc::new(open), claimed_by: None, answer: None, free: false };
+        match self.place(&pending.open.id) {
+            Ok(at) => *self.0[at] = pending,
+            Err(at) => {
+                if self.0.capacity() == 0 {
+                    self.0.reserve_exact(1);
+                }
+                self.0.insert(at, Box::new(pending));
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &QuestionId) -> Option<Box<Pending>> {
+        self.place(id).ok().map(|at| self.0.remove(at))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Pending> {
+        self.0.iter().map(|asked| &**asked)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Pending> {
+        self.0.iter_mut().map(|asked| &mut **asked)
+    }
 }
 
 impl Inner {
     /// Questions of `task` without an answer.
     fn unanswered(&self, task: &TaskId) -> usize {
-        self.asked.values().filter(|asked| *asked.open.task == *task && asked.answer.is_none()).count()
+        self.asked.iter().filter(|asked| *asked.open.task == *task && asked.answer.is_none()).count()
     }
 
     /// Returns an open question that has no answer on its way.
@@ -74,12 +121,12 @@ impl Inner {
     }
 
     fn ids(&self) -> Vec<String> {
-        self.asked.values().filter(|a| a.claimed_by.is_none()).map(|a| a.open.id.to_string()).collect()
+        self.asked.iter().filter(|a| a.claimed_by.is_none()).map(|a| a.open.id.to_string()).collect()
     }
 
     /// Ids of the open questions that are not timers.
     fn ids_for_people(&self) -> Vec<String> {
-        let open = self.asked.values().filter(|a| a.claimed_by.is_none() && !a.open.question.timer);
+        let open = self.asked.iter().filter(|a| a.claimed_by.is_none() && !a.open.question.timer);
         open.map(|a| a.open.id.to_string()).collect()
     }
 
@@ -88,17 +135,23 @@ impl Inner {
         if self.unanswered(task) > 0 {
             return;
         }
-        for asked in self.asked.values_mut().filter(|asked| *asked.open.task == **task) {
+        for asked in self.asked.iter_mut().filter(|asked| *asked.open.task == **task) {
             asked.free = asked.answer.is_some();
         }
-        if let Some(wait) = self.tasks.get_mut(task) {
-            if let Some(waiter) = wait.waiter.as_ref().and_then(Weak::upgrade) {
+        if let Some(wait) = self.tasks.iter_mut().find(|wait| wait.is_of(task)) {
+            if let Some(waiter) = wait.waiter.upgrade() {
                 waiter.answered();
             }
             for waker in wait.wakers.drain(..) {
                 waker.wake();
             }
         }
+    }
+}
+
+impl TaskWait {
+    fn is_of(&self, task: &Arc<TaskId>) -> bool {
+        Arc::ptr_eq(&self.task, task) || self.task == *task
     }
 }
 
@@ -118,16 +171,14 @@ impl PendingQuestions {
     ) -> Result<bool, E> {
         let mut inner = self.0.lock();
         begins()?;
-        inner.tasks.entry(Arc::clone(&open.task)).or_default().waiter = Some(Arc::downgrade(waiter));
-        let id = open.id.clone();
-        if inner.asked.contains_key(&id) {
+        inner.wait_of(&open.task, waiter);
+        if inner.asked.get(&open.id).is_some() {
             // It may have got its answer before the task asked again.
             let task = Arc::clone(&open.task);
             inner.wake_if_answered(&task);
             return Ok(false);
         }
-        let pending = Pending { open: Arc::new(open), claimed_by: None, answer: None, free: false };
-        inner.asked.insert(id, Box::new(pending));
+        inner.asked.insert(open);
         Ok(true)
     }
 
@@ -152,8 +203,11 @@ impl PendingQuestions {
         }
         // `None`: the question was withdrawn while the task waited, because its run was abandoned.
         let answer = inner.asked.remove(id).and_then(|asked| asked.answer);
-        if !inner.asked.values().any(|asked| *asked.open.task == **task) {
-            inner.tasks.remove(task);
+        if !inner.asked.iter().any(|asked| *asked.open.task == **task) {
+            inner.tasks.retain(|wait| !wait.is_of(task));
+            if inner.tasks.is_empty() {
+                inner.tasks = Vec::new();
+            }
         }
         Poll::Ready(answer)
     }
@@ -161,7 +215,7 @@ impl PendingQuestions {
     /// Returns the earliest deadline of an open question of a task, in milliseconds since 1970.
     pub(crate) fn first_due(&self, task: &TaskId) -> Option<i64> {
         let inner = self.0.lock();
-        let open = inner.asked.values().filter(|asked| *asked.open.task == *task && asked.answer.is_none());
+        let open = inner.asked.iter().filter(|asked| *asked.open.task == *task && asked.answer.is_none());
         open.filter_map(|asked| asked.open.due()).min()
     }
 
@@ -177,7 +231,7 @@ impl PendingQuestions {
         if inner.unanswered(task) == 0 {
             return Poll::Ready(());
         }
-        if !inner.tasks.contains_key(task) {
+        if !inner.tasks.iter().any(|wait| wait.is_of(task)) {
             begins();
         }
         Self::register(&mut inner, task, waiter, waker);
@@ -185,10 +239,11 @@ impl PendingQuestions {
     }
 
     fn register(inner: &mut Inner, task: &Arc<TaskId>, waiter: &Arc<dyn AnswerWaiter>, waker: &Waker) {
-        let wait = inner.tasks.entry(Arc::clone(task)).or_default();
-        wait.waiter = Some(Arc::downgrade(waiter));
+        let wait = inner.wait_of(task, waiter);
         if !wait.wakers.iter().any(|known| known.will_wake(waker)) {
-            wait.wakers.push(waker.clone());
+            // The first poll of a run is without a waker.
+            wait.wakers.retain(|known| !known.will_wake(Waker::noop()));
+            push_first(&mut wait.wakers, waker.clone());
         }
     }
 
@@ -248,7 +303,7 @@ impl PendingQuestions {
     pub(crate) fn completes_a_task(&self, claimed: &[(QuestionId, Value)]) -> bool {
         let inner = self.0.lock();
         claimed.iter().filter_map(|(id, _)| inner.asked.get(id)).any(|answered| {
-            let mut questions = inner.asked.values().filter(|asked| asked.open.task == answered.open.task);
+            let mut questions = inner.asked.iter().filter(|asked| asked.open.task == answered.open.task);
             questions.all(|asked| asked.answer.is_some() || asked.claimed_by.is_some())
         })
     }
@@ -303,12 +358,12 @@ impl PendingQuestions {
     }
 
     /// The questions that are open.
-    pub(crate) fn open(&self) -> Vec<OpenQuestion> {
+    pub(crate) fn open(&self) -> Vec<Arc<OpenQuestion>> {
         let inner = self.0.lock();
-        let open = || inner.asked.values().filter(|asked| asked.claimed_by.is_none());
+        let open = || inner.asked.iter().filter(|asked| asked.claimed_by.is_none());
         // A suspended run keeps the list, so it has no spare room.
         let mut questions = Vec::with_capacity(open().count());
-        questions.extend(open().map(|asked| OpenQuestion::clone(&asked.open)));
+        questions.extend(open().map(|asked| Arc::clone(&asked.open)));
         questions
     }
 
@@ -320,19 +375,19 @@ impl PendingQuestions {
     /// Returns the earliest deadline of an open question, in milliseconds since 1970.
     pub(crate) fn next_due(&self) -> Option<i64> {
         let inner = self.0.lock();
-        let open = inner.asked.values().filter(|asked| asked.answer.is_none());
+        let open = inner.asked.iter().filter(|asked| asked.answer.is_none());
         open.filter_map(|asked| asked.open.due()).min()
     }
 
     pub(crate) fn any_open(&self) -> bool {
-        self.0.lock().asked.values().any(|asked| asked.claimed_by.is_none())
+        self.0.lock().asked.iter().any(|asked| asked.claimed_by.is_none())
     }
 
     /// Removes all questions and keeps the names of those who answered.
     pub(crate) fn clear(&self) {
         let mut inner = self.0.lock();
-        inner.asked.clear();
-        inner.tasks.clear();
+        inner.asked = Asked::default();
+        inner.tasks = Vec::new();
     }
 
     /// Restores the open questions from a fold of the journal.
@@ -342,13 +397,10 @@ impl PendingQuestions {
         answered: &[(QuestionId, String)],
     ) {
         let mut inner = self.0.lock();
-        inner.asked.clear();
-        inner.tasks.clear();
+        inner.asked = Asked::default();
+        inner.tasks = Vec::new();
         for question in open {
-            inner.asked.insert(
-                question.id.clone(),
-                Box::new(Pending { open: Arc::new(question), claimed_by: None, answer: None, free: false }),
-            );
+            inner.asked.insert(question);
         }
         for (id, by) in answered {
             inner.remember(id.clone(), by.clone());
@@ -357,6 +409,18 @@ impl PendingQuestions {
 }
 
 impl Inner {
+    /// Returns the wait of a task, for this waiter.
+    fn wait_of(&mut self, task: &Arc<TaskId>, waiter: &Arc<dyn AnswerWaiter>) -> &mut TaskWait {
+        let at = self.tasks.iter().position(|wait| wait.is_of(task)).unwrap_or_else(|| {
+            let (task, waiter, wakers) = (Arc::clone(task), Arc::downgrade(waiter), Vec::new());
+            push_first(&mut self.tasks, TaskWait { task, waiter, wakers });
+            self.tasks.len() - 1
+        });
+        let wait = &mut self.tasks[at];
+        wait.waiter = Arc::downgrade(waiter);
+        wait
+    }
+
     fn remember(&mut self, id: QuestionId, by: String) {
         if self.answered.iter().any(|(known, _)| *known == id) {
             return;

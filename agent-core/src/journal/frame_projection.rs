@@ -19,7 +19,8 @@ pub(crate) struct FrameProjection {
     /// Updates to apply to it, in order.
     pub(crate) updates: Vec<(u32, Stored)>,
     pub(crate) version: u32,
-    pub(crate) schedule: Option<StoredSchedule>,
+    /// Boxed: a run in memory keeps it in another form.
+    pub(crate) schedule: Option<Box<StoredSchedule>>,
     /// Records of due tasks, by number.
     pub(crate) tasks: HashMap<u64, TaskRecord>,
     /// In dataflow mode: the versions of the state since the oldest one that a task in flight reads.
@@ -75,7 +76,7 @@ impl FrameProjection {
     }
 
     /// Commits a superstep: adds the updates of the due tasks in the order of activation.
-    pub(super) fn commit(&mut self, next: Option<StoredSchedule>) {
+    pub(super) fn commit(&mut self, next: Option<Box<StoredSchedule>>) {
         if let Some(schedule) = &self.schedule {
             for task in &schedule.due {
                 let finished = self.tasks.get_mut(&task.0).and_then(|record| record.finished.take());
@@ -106,7 +107,7 @@ impl FrameProjection {
             self.schedule = None;
             return;
         };
-        let previous = self.schedule.take().unwrap_or_default();
+        let previous = *self.schedule.take().unwrap_or_default();
         let mut due = previous.due;
         let earlier = TaskStart { depth: previous.superstep, version: committed.version.saturating_sub(1) };
         let mut starts = previous.in_flight.map_or_else(|| vec![earlier; due.len()], |stored| stored.tasks);

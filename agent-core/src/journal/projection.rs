@@ -47,7 +47,8 @@ pub(crate) struct Projection {
     pub(crate) answered: Vec<(QuestionId, String)>,
     pub(crate) todos: TodoTree,
     pub(crate) used: BudgetUsage,
-    pub(crate) limits: Option<Limits>,
+    /// Boxed, because most runs have the default.
+    pub(crate) limits: Option<Box<Limits>>,
     /// Granted budget extensions.
     pub(crate) granted: BudgetGrants,
     pub(crate) durability: Option<Durability>,
@@ -205,7 +206,7 @@ impl Projection {
                 self.open.clear();
                 self.todos.clear();
                 self.used = BudgetUsage::default();
-                self.limits = accepted.limits;
+                self.limits = accepted.limits.map(Box::new);
                 self.granted = BudgetGrants::default();
                 self.durability = accepted.durability;
                 self.accepted = entry.seq;
@@ -420,7 +421,7 @@ impl Projection {
     pub(crate) fn resume_limits(&mut self, limits: Option<Limits>) {
         match limits {
             Some(_) => {
-                self.limits = limits;
+                self.limits = limits.map(Box::new);
                 self.granted = BudgetGrants::default();
             }
             None if self.status == RunStatus::Failed => self.granted.reset(),
@@ -466,7 +467,7 @@ impl Projection {
             answered: self.answered.clone(),
             todos: self.todos.clone(),
             used: self.used,
-            limits: self.limits,
+            limits: self.limits.clone(),
             granted: self.granted.clone(),
             durability: self.durability,
             accepted: self.accepted,
@@ -502,8 +503,8 @@ pub(crate) const fn is_progress(fact: &Fact) -> bool {
     )
 }
 
-pub(super) fn decode_schedule(raw: &Raw) -> Option<StoredSchedule> {
-    crate::json::read(raw.get()).ok()
+pub(super) fn decode_schedule(raw: &Raw) -> Option<Box<StoredSchedule>> {
+    crate::json::read(raw.get()).ok().map(Box::new)
 }
 
 /// Returns JSON `null`.

@@ -85,14 +85,14 @@ impl Snapshot {
             root: FrameProjection {
                 base: Some((self.version, Stored { json: self.state, form: self.form })),
                 version: self.version,
-                schedule: self.schedule,
+                schedule: self.schedule.map(Box::new),
                 ..FrameProjection::default()
             },
             open: Vec::new(),
             answered: self.answered,
             todos,
             used: self.used,
-            limits: self.limits,
+            limits: self.limits.map(Box::new),
             granted: BudgetGrants::default(),
             durability: self.durability,
             accepted: self.accepted,

@@ -1,6 +1,6 @@
 //! The contract of journal stores: compare-and-append, leases and snapshots.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{borrow::Borrow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -426,10 +426,10 @@ impl Summary {
 
     /// Sets number and earliest deadline of the open questions.
     #[must_use]
-    pub(crate) fn with_questions(mut self, open: &[OpenQuestion]) -> Self {
+    pub(crate) fn with_questions<Q: Borrow<OpenQuestion>>(mut self, open: &[Q]) -> Self {
         if self.status == RunStatus::Paused.as_str() {
             self = self.questions(open.len());
-            self.due = Some(open.iter().filter_map(OpenQuestion::due).min().unwrap_or(i64::MAX));
+            self.due = Some(open.iter().filter_map(|open| open.borrow().due()).min().unwrap_or(i64::MAX));
         }
         self
     }

@@ -55,7 +55,7 @@ impl LostRun {
                 status: result.status,
                 graph: live.graph.to_string(),
                 todos: env.todos.lock().items().to_vec(),
-                questions: result.questions.clone(),
+                questions: result.open_questions(),
                 used: env.budget.used(),
                 accepted: live.accepted,
                 accepted_at: live.accepted_at,

@@ -92,7 +92,7 @@ impl LockedSession {
         projection.graph = Arc::clone(&graph.0.name);
         projection.hash = Arc::clone(&graph.0.hash);
         let init = RunInit {
-            limits: projection.limits.unwrap_or(self.shared.options.limits),
+            limits: projection.limits.as_deref().copied().unwrap_or(self.shared.options.limits),
             durability: projection.durability.unwrap_or(self.shared.options.durability),
             active_ms: projection.active_ms,
             used: projection.used,

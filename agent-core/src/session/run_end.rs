@@ -70,11 +70,22 @@ async fn close(
     facts: impl IntoIterator<Item = Fact>,
     status: RunStatus,
 ) -> Result<Seq, RunError> {
+    let seq = push_end(shared, live, facts, status)?;
+    live.env.writer.wait_durable(seq).await?;
+    Ok(seq)
+}
+
+/// Queues the last entries of a run for the journal.
+fn push_end(
+    shared: &Shared,
+    live: &LiveRun,
+    facts: impl IntoIterator<Item = Fact>,
+    status: RunStatus,
+) -> Result<Seq, RunError> {
     let env = &live.env;
     let summary = env.writer.is_durable().then(|| summary(shared, live, status));
     let seq = env.writer.push_with(env.run, facts, summary)?;
     env.control.mark_end_written();
-    env.writer.wait_durable(seq).await?;
     Ok(seq)
 }
 
@@ -88,7 +99,12 @@ pub(super) async fn completed<S: State>(
     let env = &live.env;
     let (active_ms, supersteps) = (env.control.active_ms(), frame.schedule.superstep);
     let fact = Fact::RunCompleted(Completed { active_ms, supersteps });
-    let seq = match close(shared, live, [fact], RunStatus::Completed).await {
+    // Not by `close`, whose future would hold the fact: a suspended run has room for this one.
+    let stored = match push_end(shared, live, [fact], RunStatus::Completed) {
+        Ok(seq) => env.writer.wait_durable(seq).await.map(|()| seq).map_err(RunError::from),
+        Err(error) => Err(error),
+    };
+    let seq = match stored {
         Ok(seq) => seq,
         Err(error) => return Box::pin(failed(shared, cell, live, frame, start, error)).await,
     };
@@ -250,7 +266,7 @@ fn finish_projection<S: State>(
     projection.answered = live.env.pending_questions.answered();
     add_queued(projection, live, cell, seq);
     projection.root = FrameProjection {
-        schedule: Some(store_schedule(&frame.schedule)),
+        schedule: Some(Box::new(store_schedule(&frame.schedule))),
         version: S::VERSION,
         ..FrameProjection::default()
     };

@@ -68,6 +68,7 @@ impl Run {
         status: RunStatus,
         questions: Vec<OpenQuestion>,
     ) -> Self {
+        let questions = questions.into_iter().map(Arc::new).collect();
         let result = RunResult { questions, ..RunResult::new(status, None) };
         Self { session, run, watch: RunReceiver::fixed(result) }
     }
@@ -234,7 +235,7 @@ impl Run {
             return Err(SessionError::Run(Arc::clone(error)));
         }
         if result.status == RunStatus::Paused {
-            return Ok(RunOutcome::Paused { run: self.run, questions: result.questions.clone() });
+            return Ok(RunOutcome::Paused { run: self.run, questions: result.open_questions() });
         }
         let state = result.state.as_ref().and_then(ErasedState::downcast::<S>);
         let Some(state) = state else {

@@ -76,7 +76,7 @@ impl RunReport {
         Self {
             run,
             status: result.status,
-            questions: result.questions.clone(),
+            questions: result.open_questions(),
             todos: result.todos.clone(),
             used: result.used,
             active_ms: result.active_ms,

@@ -22,7 +22,8 @@ use crate::{
 /// Result of a run that ended or paused, with an erased state type.
 pub(crate) struct RunResult {
     pub(crate) status: RunStatus,
-    pub(crate) questions: Vec<OpenQuestion>,
+    /// Shared with [`PendingQuestions`](crate::interrupt::PendingQuestions).
+    pub(crate) questions: Vec<Arc<OpenQuestion>>,
     pub(crate) todos: Vec<Todo>,
     pub(crate) used: BudgetUsage,
     pub(crate) active_ms: u64,
@@ -45,6 +46,11 @@ impl RunResult {
             supersteps: 0,
             error,
         }
+    }
+
+    /// Returns the open questions of a paused run.
+    pub(crate) fn open_questions(&self) -> Vec<OpenQuestion> {
+        self.questions.iter().map(|open| OpenQuestion::clone(open)).collect()
     }
 }
 

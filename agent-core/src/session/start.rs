@@ -1,6 +1,10 @@
 //! Starts runs: accepts an input, ends an unfinished run as the policy says, and spawns the supervisor.
 
-use std::{pin::Pin, sync::Arc, task::Poll};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use serde_json::value::to_raw_value;
 use tracing::Instrument;
@@ -19,7 +23,7 @@ use super::{
 };
 use crate::{
     engine::{
-        Budget, Frame, RunContext, RunControl, Starts, Steering, encode_schedule,
+        Budget, Frame, RunContext, RunControl, RunTasks, Starts, Steering, encode_schedule,
         journal_writer::JournalWriter, schedule::Schedule,
     },
     graph::Graph,
@@ -32,7 +36,6 @@ use crate::{
     json::{Form, Stored},
     run::{BudgetUsage, Durability, Limits, RunStatus},
     state::{Input, State},
-    task_group::TaskGroup,
     telemetry,
     todo::{TodoStatus, TodoTree},
 };
@@ -66,11 +69,12 @@ impl StartedRun {
     }
 
     /// Polls the run once on this thread, so that a short run ends without a task, and spawns it if it is pending.
-    async fn poll_once(self, shared: &Shared) -> Run {
+    fn poll_once(self, shared: &Shared) -> Run {
         if let Some(mut future) = self.future {
             let _counted = shared.runs.guard();
-            let first = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx)));
-            if first.await.is_pending() {
+            // Not with the caller's waker, which a suspended run would keep, and with it the memory of the caller's task. A
+            // spawned task is polled with its own.
+            if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
                 shared.runs.spawn_uncancelled(future);
             }
         }
@@ -101,7 +105,7 @@ impl Session {
             drop(locked);
             Ok(match ack {
                 AckMode::AfterAccept => started.spawn(&shared),
-                AckMode::AfterRun => started.poll_once(&shared).await,
+                AckMode::AfterRun => started.poll_once(&shared),
             })
         };
         self.lock().await.complete(start).await
@@ -265,7 +269,7 @@ impl LockedSession {
         let graph = self.graph_to_read(graph)?;
         let earlier = crate::journal::fold(&**store, self.id(), before).await?.unwrap_or_default();
         let (version, state) = graph.stored_state(&earlier)?;
-        let mut schedule = earlier.root.schedule.clone().unwrap_or_default();
+        let mut schedule = earlier.root.schedule.as_deref().cloned().unwrap_or_default();
         schedule.due.clear();
         schedule.deferred.clear();
         schedule.joins.clear();
@@ -415,7 +419,7 @@ impl LockedSession {
             budget: Budget::new(init.limits, init.used, &projection.granted),
             todos: parking_lot::Mutex::new(init.todos),
             control: RunControl::new(init.active_ms),
-            group: TaskGroup::default(),
+            tasks: RunTasks::default(),
             traced: telemetry::nodes(),
             pauses: projection.pauses.clone(),
             context: projection.context.clone().map(|context| context.or_live(self.cell.transient())),

@@ -179,7 +179,12 @@ impl Session {
                 status: live.status(),
                 graph: live.graph.to_string(),
                 todos: env.todos.lock().items().to_vec(),
-                questions: env.pending_questions.open(),
+                questions: env
+                    .pending_questions
+                    .open()
+                    .iter()
+                    .map(|open| OpenQuestion::clone(open))
+                    .collect(),
                 used: env.budget.used(),
                 accepted: live.accepted,
                 accepted_at: live.accepted_at,

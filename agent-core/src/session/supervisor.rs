@@ -45,98 +45,120 @@ pub(crate) struct RunStart {
 }
 
 /// Drives a run to its end and cleans up: nothing of it is left in memory afterwards.
-pub(crate) async fn supervise<S: State>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function keeps its arguments twice, in every suspended run"
+)]
+pub(crate) fn supervise<S: State>(
     shared: Arc<Shared>,
     cell: Arc<SessionCell>,
     live: Arc<LiveRun>,
     mut frame: Box<Frame<S>>,
     start: RunStart,
-) {
-    let env = Arc::clone(&live.env);
-    // Panics of user code that were not contained elsewhere (such as `Serialize`) end the run, not the session.
-    let following = AssertUnwindSafe(drive_to_end(&shared, &cell, &live, &mut frame)).catch_unwind().await;
-    let mut end = following.unwrap_or_else(|panic| {
-        let message = crate::util::panic_message(&*panic);
-        RunEnd::Drive(Err(RunError::Panicked { node: "(state)".to_owned(), message }))
-    });
-    if env.control.is_handover()
-        && matches!(end, RunEnd::Stopped | RunEnd::Drive(Ok(FrameEnd::Interrupted)))
-        && env.writer.is_durable()
-    {
-        // Not stopped: another process finds it running or paused, and resumes it.
-        end = RunEnd::Evicted;
-    }
-    env.group.stop();
-    // Most runs leave no task behind and need no timer.
-    if !env.group.is_empty()
-        && tokio::time::timeout(shared.options.grace, env.group.wait_idle()).await.is_err()
-    {
-        tracing::warn!(session = %cell.id, left = env.group.len(), "tasks hold a thread and could not be stopped");
-    }
-    env.control.close();
-    if let Some(steering) = &env.steering {
-        steering.close();
-    }
-    let evicted = matches!(end, RunEnd::Evicted);
-    let span = start.span.clone();
-    // Rare ends are boxed: a suspended run keeps room for all of them.
-    let ending = async {
-        match end {
-            RunEnd::Drive(Ok(FrameEnd::Completed)) => completed(&shared, &cell, &live, frame, start).await,
-            RunEnd::Drive(Ok(FrameEnd::Interrupted)) => {
-                let drained = !env.control.stop.is_cancelled();
-                Box::pin(stopped(&shared, &cell, &live, frame, start, drained)).await
-            }
-            RunEnd::Stopped => Box::pin(stopped(&shared, &cell, &live, frame, start, false)).await,
-            RunEnd::Drive(Err(error)) => Box::pin(failed(&shared, &cell, &live, frame, start, error)).await,
-            RunEnd::Evicted => {
-                let left = match live.status() {
-                    RunStatus::Running if env.control.is_handover() => {
-                        let left = summary(&shared, &live, RunStatus::Running);
-                        Box::pin(env.writer.store_summary(Summary { handed_over: true, ..left })).await
-                    }
-                    _ => env.writer.wait_all_durable().await,
-                };
-                if let Err(error) = left {
-                    tracing::error!(session = %cell.id, %error, "a paused run could not be stored");
-                }
-                if env.pending_questions.next_due().is_some() {
-                    shared.watch_deadlines();
-                }
-                cell.invalidate();
-                live.watch.result().unwrap_or_else(|| Arc::new(live.result(RunStatus::Paused)))
-            }
-        }
-    };
-    // User code runs here too: the `Display` of an error, the `Drop` of a state. Waiters must be notified even if it panics.
-    let result = match AssertUnwindSafe(ending).catch_unwind().await {
-        Ok(result) => result,
-        Err(panic) => {
+) -> impl Future<Output = ()> + Send {
+    async move {
+        // Panics of user code that were not contained elsewhere (such as `Serialize`) end the run, not the session.
+        let driving = AssertUnwindSafe(drive_to_end(&shared, &cell, &live, &mut frame)).catch_unwind();
+        let end = driving.await.unwrap_or_else(|panic| {
             let message = crate::util::panic_message(&*panic);
-            Box::pin(panicked_at_end(&shared, &cell, &live, message)).await
-        }
-    };
-    let code = result.error.as_deref().map(RunError::code);
-    telemetry::run_ended(&span, &result.status, result.supersteps, code);
-    drop(span);
-    let lost = match result.status {
-        RunStatus::Failed | RunStatus::Paused => LostRun::of(&cell, &live, &result),
-        _ => None,
-    };
-    if let Some(lost) = &lost {
-        lost.show(&live);
+            RunEnd::Drive(Err(RunError::Panicked { node: "(state)".to_owned(), message }))
+        });
+        // In one await, so that its variables share the room of the drive future.
+        end_run(&shared, &cell, &live, frame, start, end).await;
     }
-    {
-        let mut inner = cell.inner.lock();
-        inner.live = None;
-        inner.lost = lost;
-        if !evicted {
-            live.watch.send(Some(result));
+}
+
+/// Stops the tasks of a run, stores its end, and publishes its result.
+#[expect(clippy::manual_async_fn, reason = "as for `supervise`")]
+fn end_run<'a, S: State>(
+    shared: &'a Arc<Shared>,
+    cell: &'a Arc<SessionCell>,
+    live: &'a Arc<LiveRun>,
+    frame: Box<Frame<S>>,
+    start: RunStart,
+    mut end: RunEnd,
+) -> impl Future<Output = ()> + Send + 'a {
+    async move {
+        let env = &live.env;
+        if env.control.is_handover()
+            && matches!(end, RunEnd::Stopped | RunEnd::Drive(Ok(FrameEnd::Interrupted)))
+            && env.writer.is_durable()
+        {
+            // Not stopped: another process finds it running or paused, and resumes it.
+            end = RunEnd::Evicted;
         }
+        // Most runs leave no task behind and need no timer.
+        if let Some(group) = env.tasks.stop()
+            && !group.is_empty()
+            && tokio::time::timeout(shared.options.grace, group.wait_idle()).await.is_err()
+        {
+            tracing::warn!(session = %cell.id, left = group.len(), "tasks hold a thread and could not be stopped");
+        }
+        env.control.close();
+        if let Some(steering) = &env.steering {
+            steering.close();
+        }
+        let evicted = matches!(end, RunEnd::Evicted);
+        let span = start.span.clone();
+        // Rare ends are boxed: a suspended run keeps room for all of them.
+        let ending = async {
+            match end {
+                RunEnd::Drive(Ok(FrameEnd::Completed)) => completed(shared, cell, live, frame, start).await,
+                RunEnd::Drive(Ok(FrameEnd::Interrupted)) => {
+                    let drained = !env.control.stop.is_cancelled();
+                    Box::pin(stopped(shared, cell, live, frame, start, drained)).await
+                }
+                RunEnd::Stopped => Box::pin(stopped(shared, cell, live, frame, start, false)).await,
+                RunEnd::Drive(Err(error)) => Box::pin(failed(shared, cell, live, frame, start, error)).await,
+                RunEnd::Evicted => {
+                    let left = match live.status() {
+                        RunStatus::Running if env.control.is_handover() => {
+                            let left = summary(shared, live, RunStatus::Running);
+                            Box::pin(env.writer.store_summary(Summary { handed_over: true, ..left })).await
+                        }
+                        _ => env.writer.wait_all_durable().await,
+                    };
+                    if let Err(error) = left {
+                        tracing::error!(session = %cell.id, %error, "a paused run could not be stored");
+                    }
+                    if env.pending_questions.next_due().is_some() {
+                        shared.watch_deadlines();
+                    }
+                    cell.invalidate();
+                    live.watch.result().unwrap_or_else(|| Arc::new(live.result(RunStatus::Paused)))
+                }
+            }
+        };
+        // User code runs here too: the `Display` of an error, the `Drop` of a state. Waiters must be notified even if it panics.
+        let result = match AssertUnwindSafe(ending).catch_unwind().await {
+            Ok(result) => result,
+            Err(panic) => {
+                let message = crate::util::panic_message(&*panic);
+                Box::pin(panicked_at_end(shared, cell, live, message)).await
+            }
+        };
+        let code = result.error.as_deref().map(RunError::code);
+        telemetry::run_ended(&span, &result.status, result.supersteps, code);
+        drop(span);
+        let lost = match result.status {
+            RunStatus::Failed | RunStatus::Paused => LostRun::of(cell, live, &result),
+            _ => None,
+        };
+        if let Some(lost) = &lost {
+            lost.show(live);
+        }
+        {
+            let mut inner = cell.inner.lock();
+            inner.live = None;
+            inner.lost = lost;
+            if !evicted {
+                live.watch.send(Some(result));
+            }
+        }
+        shared.live.fetch_sub(1, Ordering::AcqRel);
+        live.watch.mark_removed();
+        shared.run_ended(cell);
     }
-    shared.live.fetch_sub(1, Ordering::AcqRel);
-    live.watch.mark_removed();
-    shared.run_ended(&cell);
 }
 
 /// Drives the graph until it ends or must end. A pause is a state of this loop, not an end.
@@ -162,10 +184,10 @@ async fn drive_to_end<S: State>(
     let mut evict_at: Option<Instant> = None;
     let mut permit = SuspendedPermit { shared, counted: false };
     loop {
-        // The timer is created only if it is polled.
+        // The timer is created only if it is polled, and only then has room.
         let eviction_due = async {
             match evict_at {
-                Some(at) => sleep_until(at).await,
+                Some(at) => Box::pin(sleep_until(at)).await,
                 None => future::pending().await,
             }
         };

@@ -66,14 +66,18 @@ impl Hosts {
     /// Returns whether a host is allowed. A request without a host does not come from a browser, and is allowed.
     pub(crate) fn allow(&self, host: Option<&Authority>) -> bool {
         let Some(host) = host else { return true };
-        let name = host.host().trim_end_matches('.').to_ascii_lowercase();
-        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
-        let last = name.rsplit('.').next().unwrap_or(&name);
-        let local = last == "localhost" || !name.contains('.') || bare.parse::<IpAddr>().is_ok();
+        let name = host.host().trim_end_matches('.');
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let last = name.rsplit('.').next().unwrap_or(name);
+        let is_local = || {
+            last.eq_ignore_ascii_case("localhost") || !name.contains('.') || bare.parse::<IpAddr>().is_ok()
+        };
         match self {
             Self::Any => true,
-            Self::Local => local,
-            Self::Listed(listed) => local || listed.contains(&name),
+            Self::Local => is_local(),
+            Self::Listed(listed) => {
+                is_local() || listed.iter().any(|listed| listed.eq_ignore_ascii_case(name))
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ mod commands;
 mod crashes;
 mod random;
 mod services;
+mod versions;
 
 use std::{
     collections::BTreeSet,

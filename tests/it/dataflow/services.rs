@@ -1,8 +1,6 @@
 //! What a session has besides its state, in dataflow mode: copies in another store, todos, `on_stop`, schedules, steering,
 //! replays against another version.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use agent_core::{
     Agent, AgentState,
     clock::ManualClock,
@@ -370,85 +368,5 @@ async fn a_replay_against_another_version_names_what_differs_and_keeps_the_recor
         let added = differences(versioned(1, true)).await;
         let [only] = &added[..] else { panic!("{order:?}: {added:?}") };
         assert!(only.starts_with("more") && only.contains("recorded not executed"), "{only}");
-    }
-}
-
-/// States that are alive at the same time, and the most of them.
-static ALIVE: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-/// Counts how many of it there are.
-#[derive(Debug)]
-struct Counted(());
-
-impl Default for Counted {
-    fn default() -> Self {
-        MOST.fetch_max(ALIVE.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-        Self(())
-    }
-}
-
-impl Clone for Counted {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        ALIVE.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-#[derive(State, Default, Debug, Clone, Serialize, Deserialize)]
-struct Large {
-    #[state(add)]
-    turns: u64,
-    #[state(untracked)]
-    #[serde(skip)]
-    counted: Counted,
-}
-
-#[tokio::test]
-async fn a_version_of_the_state_is_kept_only_while_a_task_reads_it() {
-    const READERS: usize = 5;
-    let read = async |_: &Large, _: u64, cx: &Context| -> Result<()> {
-        cx.get::<Arc<Outside>>()?.gate.opened().await;
-        Ok(())
-    };
-    // Every 100th turn starts a task that reads the state of that turn until the end.
-    let turn = async |state: &Large, cx: &Context| -> Result<Outcome<Large>> {
-        let outcome = Outcome::update(Large::update().turns(1));
-        if state.turns == 100 * READERS as u64 {
-            cx.get::<Arc<Outside>>()?.gate.open();
-        }
-        let starts = state.turns.is_multiple_of(100) && state.turns < 100 * READERS as u64;
-        Ok(if starts { outcome.send(Dispatch::new("read", &state.turns)) } else { outcome })
-    };
-    let graph = Graph::<Large>::builder("large")
-        .node("turn", turn)
-        .node("read", read)
-        .edge(START, "turn")
-        .branch(
-            "turn",
-            |state: &Large| if state.turns <= 100 * READERS as u64 { "turn" } else { END },
-            ["turn", END],
-        )
-        .declare_targets("turn", ["read"])
-        .edge("read", END)
-        .max_supersteps(1_000)
-        .dataflow()
-        .build()
-        .unwrap();
-    for durable in [false, true] {
-        MOST.store(0, Ordering::SeqCst);
-        let outside: Arc<Outside> = Arc::default();
-        let runtime = if durable { stored(&outside) } else { runtime(&outside) };
-        let session = runtime.session("s").unwrap();
-        let outcome = soon(session.run(&graph, Large::update())).await.unwrap();
-        assert_eq!(outcome.state().unwrap().turns, 501);
-        let most = MOST.load(Ordering::SeqCst);
-        // One for each reader, the present one, and one that is being made.
-        assert!((READERS..=READERS + 3).contains(&most), "{durable}: {most} states for {READERS} readers");
     }
 }

@@ -189,7 +189,7 @@ impl<S: State> Pool<S> {
     fn spawn(&self, job: Job<S>) {
         // The loop has a handle of the pool.
         if let Some(pool) = self.me.upgrade() {
-            self.scope.env.group.spawn(run(pool, job));
+            self.scope.env.tasks.spawn(run(pool, job));
         }
     }
 

@@ -14,6 +14,7 @@ use crate::{
         topology::{NodeIx, NodeSet, Topology},
     },
     journal::entry::DueNodes,
+    util::push_first,
 };
 
 /// One activation that is due.
@@ -114,7 +115,7 @@ impl Schedule {
         let mark = self.superstep + 1;
         if mem::replace(&mut self.marks[node as usize], mark) != mark {
             let activation = self.number(node, None);
-            self.next.push(activation);
+            push_first(&mut self.next, activation);
         }
     }
 

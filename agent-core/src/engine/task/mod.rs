@@ -81,44 +81,15 @@ pub(crate) async fn run_task<S: State>(
     cx: &Context,
     record: Option<Box<TaskRecord>>,
 ) -> TaskResult<S> {
-    let env = &*cx.scope.env;
-    let node = graph.node(activation.node);
-    let input = activation.input.as_deref();
-    if let Some(mut record) = record {
-        if let Some(finished) = record.finished.take() {
-            return replay_finished(finished);
-        }
-        if let Some(failure) = record.handled.take() {
-            return TaskResult::Handled(Box::new(to_node_failure(&failure)));
-        }
-        if let Some(failure) = record.exhausted.take() {
-            // Its tries were used up before the process ended.
-            return TaskResult::Failed(RunError::FailedBefore {
-                node: failure.task.node().to_string(),
-                attempts: failure.attempt,
-                code: crate::Code::named(&failure.code).unwrap_or(crate::Code::NodeFailed),
-                message: failure.message,
-            });
-        }
-        let waits = record.asked.values().any(|asked| asked.answer.is_none());
-        let retry = record.retry;
-        cx.restore(*record);
-        if let Some(retry) = retry {
-            let left = Duration::from_millis(retry.left(env.clock.now_ms()));
-            if !left.is_zero() && Box::pin(unless_stopped(env, sleep(left))).await.is_none() {
-                return TaskResult::Cancelled;
-            }
-        }
-        if waits {
-            // The task continues when all of its questions are answered, as a task in memory does.
-            let answered = Box::pin(unless_stopped(env, wait_for_answers(cx.replay())));
-            if answered.await.is_none() {
-                return TaskResult::Cancelled;
-            }
-        }
+    if let Some(record) = record
+        && let Some(end) = Box::pin(restore(cx, record)).await
+    {
+        return end;
     }
     emit_started(cx);
-    if node.policy.is_plain() && !env.traced {
+    let node = graph.node(activation.node);
+    let input = activation.input.as_deref();
+    if node.policy.is_plain() && !cx.scope.env.traced {
         return match attempt::attempt(node, state, input, cx).await {
             Some(Ok(outcome)) => finish(cx, outcome, false),
             Some(Err(error)) => Box::pin(fail(node, graph, cx, error)).await,
@@ -126,6 +97,40 @@ pub(crate) async fn run_task<S: State>(
         };
     }
     Box::pin(run_with_retries(graph, node, state, input, cx)).await
+}
+
+/// Restores a task from its record, and waits until it can be entered. Returns its result if it has one.
+async fn restore<S: State>(cx: &Context, mut record: Box<TaskRecord>) -> Option<TaskResult<S>> {
+    let env = &*cx.scope.env;
+    if let Some(finished) = record.finished.take() {
+        return Some(replay_finished(finished));
+    }
+    if let Some(failure) = record.handled.take() {
+        return Some(TaskResult::Handled(Box::new(to_node_failure(&failure))));
+    }
+    if let Some(failure) = record.exhausted.take() {
+        // Its tries were used up before the process ended.
+        return Some(TaskResult::Failed(RunError::FailedBefore {
+            node: failure.task.node().to_string(),
+            attempts: failure.attempt,
+            code: crate::Code::named(&failure.code).unwrap_or(crate::Code::NodeFailed),
+            message: failure.message,
+        }));
+    }
+    let waits = record.asked.values().any(|asked| asked.answer.is_none());
+    let retry = record.retry;
+    cx.restore(*record);
+    if let Some(retry) = retry {
+        let left = Duration::from_millis(retry.left(env.clock.now_ms()));
+        if !left.is_zero() && unless_stopped(env, sleep(left)).await.is_none() {
+            return Some(TaskResult::Cancelled);
+        }
+    }
+    // The task continues when all of its questions are answered, as a task in memory does.
+    if waits && unless_stopped(env, wait_for_answers(cx.replay())).await.is_none() {
+        return Some(TaskResult::Cancelled);
+    }
+    None
 }
 
 /// Runs a node with a policy or with spans: cache, attempts and retries.

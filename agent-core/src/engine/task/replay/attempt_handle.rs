@@ -76,7 +76,7 @@ impl TaskReplay {
     ) -> Result<Result<(), RunError>, E> {
         let pushed = self.push(attempt, |inner| {
             inner.last_activity = Some(Instant::now());
-            if !inner.emitted.is_empty() && inner.already_emitted(fingerprint(&content)) {
+            if inner.has_emitted() && inner.already_emitted(fingerprint(&content)) {
                 return Ok(None);
             }
             make(content)

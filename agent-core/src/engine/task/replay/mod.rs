@@ -45,18 +45,13 @@ struct Inner {
     live: bool,
     steps: HashMap<String, StepRecord>,
     running: HashSet<Arc<str>>,
-    /// Recorded before a restart and not requested again yet, with the step that contains each.
-    unreplayed_steps: HashMap<String, Option<Arc<str>>>,
-    unreplayed_questions: HashMap<QuestionId, Option<Arc<str>>>,
+    /// What was recorded before a restart; `None` for most tasks.
+    recorded: Option<Box<Recorded>>,
     /// Number of starts of tool calls without a result, by key.
     call_attempts: HashMap<String, u32>,
     asked: HashMap<QuestionId, Box<AskedQuestion>>,
     /// Questions of this attempt that are neither answered nor withdrawn.
     open: Vec<QuestionId>,
-    withdrawn: HashMap<QuestionId, VecDeque<WithdrawReason>>,
-    /// New steps that wait because recorded ones were not requested yet.
-    held: Vec<(String, Waker)>,
-    emitted: HashMap<u64, u32>,
     frame: Option<Box<FrameProjection>>,
     scopes: Vec<Scope>,
     /// Questions that wait for an answer, in all scopes.
@@ -75,15 +70,49 @@ struct Inner {
     forgiven: u32,
 }
 
+/// What a task recorded before a restart, until it is requested again.
+#[derive(Default)]
+struct Recorded {
+    /// Steps, with the step that contains each.
+    steps: HashMap<String, Option<Arc<str>>>,
+    /// Questions, with the step that contains each.
+    questions: HashMap<QuestionId, Option<Arc<str>>>,
+    /// Questions that the node withdrew.
+    withdrawn: HashMap<QuestionId, VecDeque<WithdrawReason>>,
+    /// Number of events and todo changes, by fingerprint.
+    emitted: HashMap<u64, u32>,
+    /// New steps that wait because recorded ones were not requested yet.
+    held: Vec<(String, Waker)>,
+}
+
+impl Recorded {
+    fn is_replaying(&self) -> bool {
+        !(self.steps.is_empty() && self.questions.is_empty())
+    }
+
+    /// Returns the value in a box, unless it is empty.
+    fn boxed(self) -> Option<Box<Self>> {
+        let Self { steps, questions, withdrawn, emitted, held: _ } = &self;
+        let is_empty = steps.is_empty() && questions.is_empty() && withdrawn.is_empty() && emitted.is_empty();
+        (!is_empty).then(|| Box::new(self))
+    }
+}
+
 impl Inner {
     fn hold(&mut self, key: &str, waker: &Waker) {
-        self.held.retain(|(held, _)| held != key);
-        self.held.push((key.to_owned(), waker.clone()));
+        let held = &mut self.recorded.get_or_insert_default().held;
+        held.retain(|(held, _)| held != key);
+        held.push((key.to_owned(), waker.clone()));
+    }
+
+    /// Returns whether events or todo changes were emitted before a restart.
+    fn has_emitted(&self) -> bool {
+        self.recorded.as_ref().is_some_and(|recorded| !recorded.emitted.is_empty())
     }
 
     /// Returns whether an event with this fingerprint was emitted before a restart, and consumes one.
     fn already_emitted(&mut self, fingerprint: u64) -> bool {
-        match self.emitted.get_mut(&fingerprint) {
+        match self.recorded.as_mut().and_then(|recorded| recorded.emitted.get_mut(&fingerprint)) {
             Some(times) if *times > 0 => {
                 *times -= 1;
                 true
@@ -93,29 +122,30 @@ impl Inner {
     }
 
     fn unreplayed(&self) -> Vec<String> {
-        let mut left: Vec<String> = self.unreplayed_steps.keys().cloned().collect();
-        left.extend(self.unreplayed_questions.keys().map(ToString::to_string));
+        let Some(recorded) = &self.recorded else { return Vec::new() };
+        let mut left: Vec<String> = recorded.steps.keys().cloned().collect();
+        left.extend(recorded.questions.keys().map(ToString::to_string));
         left.sort();
         left
     }
 
     /// Returns whether something recorded before a restart was not requested again yet.
     fn is_replaying(&self) -> bool {
-        !(self.unreplayed_steps.is_empty() && self.unreplayed_questions.is_empty())
+        self.recorded.as_ref().is_some_and(|recorded| recorded.is_replaying())
     }
 
     /// Marks the step `key` and everything recorded inside it as requested. With a record the step is not entered again;
     /// without one it runs again and may take another path.
     fn take_step(&mut self, key: &str) {
-        if !self.is_replaying() {
+        let Some(recorded) = self.recorded.as_mut().filter(|recorded| recorded.is_replaying()) else {
             return;
-        }
-        self.unreplayed_steps.remove(key);
+        };
+        recorded.steps.remove(key);
         let mut inside = vec![Arc::<str>::from(key)];
         while let Some(step) = inside.pop() {
             let of = |made: &Option<Arc<str>>| made.as_deref() == Some(&*step);
-            self.unreplayed_questions.retain(|_, made| !of(made));
-            self.unreplayed_steps.retain(|key, made| {
+            recorded.questions.retain(|_, made| !of(made));
+            recorded.steps.retain(|key, made| {
                 let taken = of(made);
                 if taken {
                     inside.push(key.as_str().into());
@@ -134,7 +164,7 @@ impl Inner {
     }
 
     fn wake_held(&mut self) {
-        for (_, waker) in self.held.drain(..) {
+        for (_, waker) in self.recorded.iter_mut().flat_map(|recorded| recorded.held.drain(..)) {
             waker.wake();
         }
     }
@@ -169,25 +199,22 @@ impl TaskReplay {
         let record = record.unwrap_or_default();
         let restored = |(id, asked)| (id, Box::new(AskedQuestion::restored(asked)));
         let asked: HashMap<QuestionId, Box<AskedQuestion>> = record.asked.into_iter().map(restored).collect();
-        let (mut unreplayed_steps, mut unreplayed_questions) = (HashMap::new(), HashMap::new());
+        let mut recorded =
+            Recorded { withdrawn: record.withdrawn, emitted: record.emitted, ..Recorded::default() };
         // After a failed try the node may go another way; within one try it may not.
         if record.failed == 0 {
-            unreplayed_steps
-                .extend(record.steps.iter().map(|(key, step)| (key.clone(), step.inside.clone())));
-            unreplayed_questions.extend(asked.iter().map(|(id, asked)| (id.clone(), asked.step.clone())));
+            let steps = record.steps.iter().map(|(key, step)| (key.clone(), step.inside.clone()));
+            recorded.steps.extend(steps);
+            recorded.questions.extend(asked.iter().map(|(id, asked)| (id.clone(), asked.step.clone())));
         }
         let inner = Inner {
             live: true,
             steps: record.steps,
             running: HashSet::new(),
-            unreplayed_steps,
-            unreplayed_questions,
+            recorded: recorded.boxed(),
             call_attempts: record.call_attempts,
             asked,
             open: Vec::new(),
-            withdrawn: record.withdrawn,
-            held: Vec::new(),
-            emitted: record.emitted,
             frame: record.inner,
             scopes: vec![Scope::default()],
             waiting: 0,
@@ -225,10 +252,8 @@ impl TaskReplay {
     pub(crate) fn next_attempt(&self) {
         let mut inner = self.inner.lock();
         inner.steps.retain(|_, step| step.result.is_ok());
-        inner.unreplayed_steps.clear();
-        inner.unreplayed_questions.clear();
-        inner.emitted.clear();
-        inner.withdrawn.clear();
+        inner.wake_held();
+        inner.recorded = None;
         inner.asked.values_mut().for_each(|asked| asked.earlier_try = true);
         inner.hosts = false;
         inner.failed += 1;
@@ -372,10 +397,8 @@ impl TaskReplay {
     /// Returns what a replay that cannot proceed should have requested, and what it requested.
     pub(crate) fn mismatch(&self) -> Option<(Vec<String>, Vec<String>)> {
         let inner = self.inner.lock();
-        if inner.held.is_empty() {
-            return None;
-        }
-        Some((inner.unreplayed(), inner.held.iter().map(|(key, _)| key.clone()).collect()))
+        let held = &inner.recorded.as_ref().filter(|recorded| !recorded.held.is_empty())?.held;
+        Some((inner.unreplayed(), held.iter().map(|(key, _)| key.clone()).collect()))
     }
 
     /// Returns what was recorded and not requested again.

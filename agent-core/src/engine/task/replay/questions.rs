@@ -100,7 +100,9 @@ impl TaskReplay {
         may_change: bool,
     ) -> ReplayedQuestion {
         let mut inner = self.inner.lock();
-        inner.unreplayed_questions.remove(id);
+        if let Some(recorded) = &mut inner.recorded {
+            recorded.questions.remove(id);
+        }
         inner.release_held();
         let Some(asked) = inner.asked.get(id) else { return ReplayedQuestion::New };
         match &asked.shown {
@@ -122,7 +124,8 @@ impl TaskReplay {
 
     /// Returns why the node withdrew this question before a restart, and consumes one withdrawal.
     pub(crate) fn was_withdrawn(&self, id: &QuestionId) -> Option<WithdrawReason> {
-        self.inner.lock().withdrawn.get_mut(id).and_then(VecDeque::pop_front)
+        let mut inner = self.inner.lock();
+        inner.recorded.as_mut()?.withdrawn.get_mut(id).and_then(VecDeque::pop_front)
     }
 
     pub(crate) fn store_answer(&self, id: &QuestionId, answer: Value) {
