@@ -485,9 +485,25 @@ impl fmt::Display for NodeError {
     }
 }
 
+/// The message and its causes: a program prints this if its `main` returns the error. The fields with `{:#?}`.
 impl fmt::Debug for NodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeError").field("source", &self.source).field("retryable", &self.retryable).finish()
+        if f.alternate() {
+            let mut fields = f.debug_struct("NodeError");
+            return fields.field("source", &self.source).field("retryable", &self.retryable).finish();
+        }
+        let message = self.source.to_string();
+        f.write_str(&message)?;
+        let mut cause = self.source.source();
+        while let Some(error) = cause {
+            // Many messages contain their causes.
+            let text = error.to_string();
+            if !message.contains(&text) {
+                write!(f, "\ncaused by: {text}")?;
+            }
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 

@@ -111,7 +111,9 @@ impl FrameProjection {
         let mut due = previous.due;
         let earlier = TaskStart { depth: previous.superstep, version: committed.version.saturating_sub(1) };
         let mut starts = previous.in_flight.map_or_else(|| vec![earlier; due.len()], |stored| stored.tasks);
-        if let Some(at) = due.iter().position(|task| task.0 == number) {
+        // Most are in the order of their numbers: with many in flight, a scan for each commit takes long.
+        let found = due.binary_search_by_key(&number, |task| task.0).ok();
+        if let Some(at) = found.or_else(|| due.iter().position(|task| task.0 == number)) {
             due.remove(at);
             if at < starts.len() {
                 starts.remove(at);
@@ -132,7 +134,8 @@ impl FrameProjection {
         let in_flight = self.schedule.as_ref().and_then(|schedule| schedule.in_flight.as_ref());
         let Some(StoredInFlight { version, tasks }) = in_flight else { return };
         let version = *version;
-        let oldest = tasks.iter().map(|start| start.version).min().unwrap_or(version);
+        // Tasks are added with the version of their commit, so the first one has the lowest.
+        let oldest = tasks.first().map_or(version, |start| start.version);
         if self.versions.is_empty() {
             let version = version.saturating_sub(1);
             self.versions.push_back(StateVersion { version, updates: before, task: None });

@@ -266,3 +266,95 @@ async fn a_budget_of_active_time_ends_all_branches() {
     assert_eq!(error.code().name(), "budget_exceeded", "{error}");
     assert_eq!(session.state::<Log>().await.unwrap().steps, ["a"]);
 }
+
+#[tokio::test]
+async fn the_limit_of_supersteps_counts_the_tasks_before_a_restart() {
+    let again = async |state: &Log, cx: &Context| -> Result<LogUpdate> {
+        if state.sum == 4 {
+            cx.ask::<String>("continue?").await?;
+        }
+        Ok(note(cx))
+    };
+    let graph = Graph::<Log>::builder("loop")
+        .node("again", again)
+        .edge(START, "again")
+        .branch("again", |state: &Log| if state.sum < 100 { "again" } else { END }, ["again", END])
+        .max_supersteps(9)
+        .dataflow()
+        .build()
+        .unwrap();
+    let inner = journal();
+    let process = || on(&inner).graph(&graph).build().session("s").unwrap();
+    assert!(soon(process().run(&graph, Log::update())).await.unwrap().is_paused());
+    let session = process();
+    let run = session.answer(Answers::only("yes")).await.unwrap();
+    let error = soon(run.outcome::<Log>()).await.unwrap_err();
+    assert_eq!(error.code().name(), "superstep_limit", "{error}");
+    assert_eq!(session.state::<Log>().await.unwrap().sum, 9);
+}
+
+#[tokio::test]
+async fn of_two_failures_the_one_of_the_earlier_task_is_reported() {
+    // `first` waits until `second` has failed.
+    let first = async |_: &Log, cx: &Context| -> Result<LogUpdate> {
+        cx.get::<Arc<Outside>>()?.gate.opened().await;
+        Err(NodeError::permanent("first"))
+    };
+    let second = async |_: &Log, cx: &Context| -> Result<LogUpdate> {
+        cx.get::<Arc<Outside>>()?.gate.open();
+        Err(NodeError::permanent("second"))
+    };
+    let graph = Graph::<Log>::builder("two")
+        .node("first", first)
+        .node("second", second)
+        .path([START, "first", END])
+        .path([START, "second", END])
+        .on_failure(FailurePolicy::LetFinish)
+        .dataflow()
+        .build()
+        .unwrap();
+    let session = stored(&Arc::default()).session("s").unwrap();
+    let error = soon(session.run(&graph, Log::update())).await.unwrap_err();
+    assert!(error.to_string().contains("`first`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_task_that_finishes_after_a_failed_commit_is_kept_and_not_committed() {
+    let left = async |_: &Log, cx: &Context| -> Result<LogUpdate> { Ok(note(cx).note("left".to_owned())) };
+    let right = async |_: &Log, cx: &Context| -> Result<LogUpdate> {
+        let outside = cx.get::<Arc<Outside>>()?;
+        outside.gate.opened().await;
+        outside.slow_began.open();
+        Ok(note(cx).note("right".to_owned()))
+    };
+    // It ends after the conflict of the other two.
+    let last = async |_: &Log, cx: &Context| -> Result<LogUpdate> {
+        let outside = cx.get::<Arc<Outside>>()?;
+        outside.slow_began.opened().await;
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+        outside.world.happens("last");
+        Ok(note(cx))
+    };
+    let graph = Graph::<Log>::builder("late")
+        .node("left", left)
+        .node("open", third)
+        .node("right", right)
+        .node("last", last)
+        .path([START, "left", "open", END])
+        .path([START, "right", END])
+        .path([START, "last", END])
+        .on_failure(FailurePolicy::LetFinish)
+        .dataflow()
+        .build()
+        .unwrap();
+    let outside: Arc<Outside> = Arc::default();
+    let session = on(&journal()).graph(&graph).provide(Arc::clone(&outside)).build().session("s").unwrap();
+    let error = soon(session.run(&graph, Log::update())).await.unwrap_err();
+    assert_eq!(error.code(), Code::WriteConflict, "{error}");
+    assert_eq!(session.state::<Log>().await.unwrap().steps, ["left", "open"]);
+    let run = session.resume().await.unwrap();
+    soon(run.outcome::<Log>()).await.unwrap_err();
+    assert_eq!(outside.world.times("last"), 1);
+}

@@ -22,6 +22,7 @@ use agent_core::{
     ids::Seq,
     run::{Durability, Limits},
 };
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tests::{World, journal, on, soon};
 use tokio::sync::Semaphore;
@@ -165,17 +166,27 @@ async fn a_commit_names_its_task_and_what_it_made_due() {
     let session = stored(&outside).session("s").unwrap();
     soon(session.run(&race().build().unwrap(), Log::update())).await.unwrap();
     let events = session.events(Seq::ZERO, 100).await.unwrap();
-    let commits = events.iter().filter_map(|event| match &event.body {
-        EventBody::SuperstepCommitted(committed) => {
-            Some((committed.superstep, committed.committed.clone().unwrap(), committed.next.clone()))
-        }
-        _ => None,
-    });
+    let events: Vec<EventBody> = events.iter().map(|event| event.body.clone()).collect();
+    // Without a journal too.
+    let unstored = runtime(&Arc::default()).session("s").unwrap();
+    let live = unstored.run(&race().build().unwrap(), Log::update()).stream().await.unwrap();
+    let live: Vec<EventBody> = soon(live.map(|event| event.unwrap().body.clone()).collect()).await;
+    let commits_of = |events: &[EventBody]| -> Vec<_> {
+        let commits = events.iter().filter_map(|event| match event {
+            EventBody::SuperstepCommitted(committed) => {
+                Some((committed.superstep, committed.committed.clone().unwrap(), committed.next.clone()))
+            }
+            _ => None,
+        });
+        commits.collect()
+    };
+    let commits = commits_of(&events);
+    assert_eq!(commits_of(&live), commits);
     let commit = |number, task: &str, next: &[&str]| {
         (number, task.to_owned(), next.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
     };
     assert_eq!(
-        commits.collect::<Vec<_>>(),
+        commits,
         [
             commit(1, "first#1", &["second"]),
             commit(2, "second#3", &["third"]),

@@ -7,6 +7,8 @@ use super::*;
 /// States that are alive at the same time, and the most of them.
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
+/// States that were made.
+static MADE: AtomicUsize = AtomicUsize::new(0);
 
 /// Counts how many of it there are.
 #[derive(Debug)]
@@ -14,6 +16,7 @@ struct Counted(());
 
 impl Default for Counted {
     fn default() -> Self {
+        MADE.fetch_add(1, Ordering::SeqCst);
         MOST.fetch_max(ALIVE.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         Self(())
     }
@@ -98,6 +101,13 @@ async fn a_version_of_the_state_is_kept_once_and_only_while_tasks_read_it() {
         assert_eq!(outcome.state().unwrap().turns, 501);
         check(if durable { "stored" } else { "in memory" });
     }
+
+    // Without tasks that read earlier versions, no state is copied.
+    MADE.store(0, Ordering::SeqCst);
+    let session = stored(&Arc::default()).session("s").unwrap();
+    assert_eq!(soon(session.run(&readers(0), Large::update())).await.unwrap().state().unwrap().turns, 501);
+    let made = MADE.load(Ordering::SeqCst);
+    assert!(made < 10, "{made} states for 501 turns");
 
     // Twenty tasks for each version, in the process that started them and in the next one.
     let (inner, graph) = (journal(), readers(20));

@@ -69,6 +69,29 @@ fn stores() -> [RuntimeBuilder; 2] {
     [Runtime::builder(), on(&journal())]
 }
 
+#[test]
+fn an_error_that_main_returns_is_printed_as_its_message_and_causes() {
+    #[derive(Debug)]
+    struct Outer(std::num::ParseIntError);
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("the setting `limit` is wrong")
+        }
+    }
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let error = NodeError::from(Outer("x".parse::<u8>().unwrap_err()));
+    assert_eq!(
+        format!("{error:?}"),
+        "the setting `limit` is wrong\ncaused by: invalid digit found in string"
+    );
+    assert_eq!(format!("{:?}", NodeError::permanent("no key")), "no key");
+    assert!(format!("{error:#?}").contains("retryable"), "{error:#?}");
+}
+
 #[tokio::test]
 async fn a_panic_wherever_it_happens_is_contained_and_the_session_goes_on() {
     async fn panics(_: &Glass, _: &Context) -> Result<GlassUpdate> {
