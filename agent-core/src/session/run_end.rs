@@ -99,7 +99,7 @@ pub(super) async fn completed<S: State>(
     let env = &live.env;
     let (active_ms, supersteps) = (env.control.active_ms(), frame.schedule.superstep);
     let fact = Fact::RunCompleted(Completed { active_ms, supersteps });
-    // Not by `close`, whose future would hold the fact: a suspended run has room for this one.
+    // Not by `close`: its future would hold the fact, and a suspended run has room for this one.
     let stored = match push_end(shared, live, [fact], RunStatus::Completed) {
         Ok(seq) => env.writer.wait_durable(seq).await.map(|()| seq).map_err(RunError::from),
         Err(error) => Err(error),
