@@ -304,9 +304,18 @@ fn negated_korean(clause: &str, (from, to): (usize, usize), trouble: bool) -> bo
         return true;
     }
     // "자극이 없지는 않아요": the absence is denied.
-    let denied = ["없지", "없진", "없다고는 못", "없다고 할 순 없", "없다고는 할 수 없", "없다고 하긴"];
-    ["없", "못 느", "안 ", "덜", "아니", "제로"].iter().any(|absent| rest.starts_with(absent))
-        && !(denied.iter().any(|word| rest.starts_with(word)) && !rest.starts_with("없지만"))
+    let denied = [
+        "없지는",
+        "없지도",
+        "없지 ",
+        "없진",
+        "없다고는 못",
+        "없다고 할 순 없",
+        "없다고는 할 수 없",
+        "없다고 하긴",
+    ];
+    let starts = |words: &[&str]| words.iter().any(|word| rest.starts_with(word));
+    starts(&["없", "못 느", "안 ", "덜", "아니", "제로"]) && !starts(&denied)
 }
 
 /// "끈적이지 않아요", "따갑지도 않고", "뒤집어지지 않고", "좋지도 나쁘지도 않은": the long form follows within the word.

@@ -135,7 +135,7 @@ fn topics_and_leanings_of_sentences_that_were_written_in_rounds() {
 }
 
 /// The sentences of the set `dev2` in `foreign_labels.jsonl` were written and labelled by another person, who had not read
-/// the lists. A second file of the same person is kept outside the repository.
+/// the lists.
 #[test]
 fn topics_and_leanings_of_sentences_of_another_writer() {
     check("dev2", 0.97);
