@@ -1,5 +1,7 @@
 //! Bytes that a session occupies while nothing happens, counted by the allocator of this process.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::alloc::System;
 
 use agent_core::{
