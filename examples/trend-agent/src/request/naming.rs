@@ -27,6 +27,12 @@ pub(super) fn topics(message: &mut Message, more: &[Place]) -> Topics {
     for (span, _) in &places {
         message.mark(*span);
     }
+    // The words "지속" in "지속력 말고": the longer one decides.
+    let all = places.clone();
+    places.retain(|(span, topic)| {
+        let contains = |other: Span| other != *span && other.0 <= span.0 && span.1 <= other.1;
+        !all.iter().any(|(other, of)| of == topic && contains(*other))
+    });
     let (mut wanted, mut excluded) = (Vec::new(), Vec::new());
     // "No white cast", "자극 없이": what is not wanted is a fault, so its absence is asked about.
     let read = places.clone();
