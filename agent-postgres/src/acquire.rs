@@ -9,12 +9,12 @@ use agent_core::{
     ids::SessionId,
     journal::{Epoch, Lease, OwnerId, StoreError},
 };
-use tokio::sync::oneshot;
 use tokio_postgres::types::Type;
 
 use crate::{
-    connection::{Inner, column},
+    connection::{Inner, column, wrong_number_of_results},
     journal::millis,
+    queue::{Call, Reply},
 };
 
 /// A lease that is requested.
@@ -22,7 +22,22 @@ pub(crate) struct QueuedAcquire {
     session: SessionId,
     owner: OwnerId,
     ttl: Duration,
-    reply: oneshot::Sender<Result<Lease, StoreError>>,
+    reply: Reply<Lease>,
+}
+
+impl Call for QueuedAcquire {
+    fn session(&self) -> &SessionId {
+        &self.session
+    }
+
+    fn bytes(&self) -> usize {
+        0
+    }
+
+    /// A statement is for one owner, because it locks the owner's row before those of the sessions.
+    fn fits(&self, other: &Self) -> bool {
+        (&self.owner, self.ttl) == (&other.owner, other.ttl)
+    }
 }
 
 impl Inner {
@@ -33,35 +48,30 @@ impl Inner {
         owner: OwnerId,
         ttl: Duration,
     ) -> Result<Lease, StoreError> {
-        let (reply, answer) = oneshot::channel();
         let inner = Arc::downgrade(self);
-        self.leases.push(QueuedAcquire { session, owner, ttl, reply }, || write(inner));
-        answer
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Unavailable { reason: "the executor has ended".to_owned() }))
+        self.leases.call(|reply| QueuedAcquire { session, owner, ttl, reply }, || write(inner)).await
     }
 
     async fn acquire_all(
         &self,
         batch: &[QueuedAcquire],
     ) -> Result<Vec<Result<Lease, StoreError>>, StoreError> {
+        let Some(QueuedAcquire { owner, ttl, .. }) = batch.first() else { return Ok(Vec::new()) };
         let names: Vec<&str> = batch.iter().map(|waiting| waiting.session.as_str()).collect();
-        let owners: Vec<&str> = batch.iter().map(|waiting| waiting.owner.0.as_str()).collect();
-        let ttls: Vec<i64> = batch.iter().map(|waiting| millis(waiting.ttl)).collect();
+        let (owner, ttl) = (owner.0.as_str(), millis(*ttl));
         let rows = self
             .repeatable(
                 &self.sql.acquire,
                 &[
                     (&names, Type::TEXT_ARRAY),
-                    (&owners, Type::TEXT_ARRAY),
-                    (&ttls, Type::INT8_ARRAY),
+                    (&owner, Type::TEXT),
+                    (&ttl, Type::INT8),
                     (&self.now(), Type::INT8),
                 ],
             )
             .await?;
         if rows.len() != batch.len() {
-            let reason = "a function returned the wrong number of results".to_owned();
-            return Err(StoreError::Damaged { reason });
+            return Err(wrong_number_of_results());
         }
         let outcomes =
             batch.iter().zip(&rows).map(|(waiting, row)| match column::<Option<String>>(row, 1)? {
@@ -80,12 +90,10 @@ async fn write(inner: Weak<Inner>) {
     loop {
         // Callers hold the store while they wait.
         let Some(inner) = inner.upgrade() else { return };
-        let mut batch = inner.leases.take(|_| 0);
+        let batch = inner.leases.take();
         if batch.is_empty() {
             return;
         }
-        // Transactions that lock the same rows lock them in one order.
-        batch.sort_by(|left, right| left.session.cmp(&right.session));
         let outcomes = match inner.acquire_all(&batch).await {
             Ok(outcomes) => outcomes,
             Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),

@@ -2,12 +2,15 @@
 
 use std::sync::{Arc, Weak};
 
-use agent_core::journal::{Append, Epoch, StoreError};
-use tokio::sync::oneshot;
+use agent_core::{
+    ids::SessionId,
+    journal::{Append, Epoch, StoreError},
+};
 use tokio_postgres::types::Type;
 
 use crate::{
-    connection::{Inner, column, single},
+    connection::{Inner, column, single, wrong_number_of_results},
+    queue::{Call, Reply},
     summary::{Columns, number, seq},
 };
 
@@ -16,7 +19,21 @@ pub(crate) struct QueuedAppend {
     append: Append,
     columns: Columns,
     bytes: usize,
-    reply: oneshot::Sender<Result<(), StoreError>>,
+    reply: Reply<()>,
+}
+
+impl Call for QueuedAppend {
+    fn session(&self) -> &SessionId {
+        &self.append.session
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn fits(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Inner {
@@ -24,12 +41,8 @@ impl Inner {
     pub(crate) async fn append(self: &Arc<Self>, append: Append) -> Result<(), StoreError> {
         let columns = append.summary.as_ref().map(Columns::of).transpose()?.unwrap_or_default();
         let bytes = append.records.iter().map(|record| record.body.len()).sum();
-        let (reply, answer) = oneshot::channel();
         let inner = Arc::downgrade(self);
-        self.appends.push(QueuedAppend { append, columns, bytes, reply }, || write(inner));
-        answer
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Unavailable { reason: "the executor has ended".to_owned() }))
+        self.appends.call(|reply| QueuedAppend { append, columns, bytes, reply }, || write(inner)).await
     }
 
     async fn store(&self, batch: Vec<QueuedAppend>) {
@@ -132,9 +145,7 @@ impl Inner {
         let row = single(rows)?;
         let (codes, found): (Vec<i32>, Vec<i64>) = (column(&row, 0)?, column(&row, 1)?);
         if codes.len() != batch.len() {
-            return Err(StoreError::Damaged {
-                reason: "a function returned the wrong number of results".to_owned(),
-            });
+            return Err(wrong_number_of_results());
         }
         let outcomes = batch.iter().zip(codes.into_iter().zip(found));
         Ok(outcomes.map(|(waiting, (code, found))| outcome(&waiting.append, code, found)).collect())
@@ -146,12 +157,10 @@ async fn write(inner: Weak<Inner>) {
     loop {
         // Callers hold the store while they wait.
         let Some(inner) = inner.upgrade() else { return };
-        let mut batch = inner.appends.take(|waiting| waiting.bytes);
+        let batch = inner.appends.take();
         if batch.is_empty() {
             return;
         }
-        // Transactions that lock the same rows lock them in one order.
-        batch.sort_by(|left, right| left.append.session.cmp(&right.append.session));
         inner.store(batch).await;
     }
 }

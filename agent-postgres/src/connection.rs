@@ -517,6 +517,11 @@ pub(crate) fn single(rows: Vec<Row>) -> Result<Row, StoreError> {
         .ok_or_else(|| StoreError::Damaged { reason: "a function returned no row".to_owned() })
 }
 
+/// The error for a statement that does not return one row for each of its calls.
+pub(crate) fn wrong_number_of_results() -> StoreError {
+    StoreError::Damaged { reason: "a function returned the wrong number of results".to_owned() }
+}
+
 /// Reads a column.
 pub(crate) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
     row: &'a Row,

@@ -54,9 +54,8 @@ impl Statements {
             ),
             head: text("SELECT # FROM @.session WHERE name = $1"),
             acquire: text(
-                "SELECT a.epoch, a.holder
-                 FROM unnest($1, $2, $3) WITH ORDINALITY AS wanted (name, owner, ttl, at)
-                 CROSS JOIN LATERAL @.acquire_v1(wanted.name, wanted.owner, wanted.ttl, $4) a ORDER BY wanted.at",
+                "SELECT a.epoch, a.holder FROM unnest($1) WITH ORDINALITY AS wanted (name, at)
+                 CROSS JOIN LATERAL @.acquire_v1(wanted.name, $2, $3, $4) a ORDER BY wanted.at",
             ),
             renew: text("SELECT FROM @.renew_v1($1, $2, $3)"),
             release: text("UPDATE @.session SET owner = NULL WHERE name = $1 AND owner = $2 AND epoch = $3"),

@@ -2,41 +2,60 @@
 
 use std::{collections::VecDeque, future::Future};
 
-use agent_core::task_group::TaskGroup;
+use agent_core::{ids::SessionId, journal::StoreError, task_group::TaskGroup};
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 /// Calls and bytes of one statement at most.
 const CALLS: usize = 256;
 const BYTES: usize = 8 * 1024 * 1024;
 
+/// Where the result of a call is sent.
+pub(crate) type Reply<R> = oneshot::Sender<Result<R, StoreError>>;
+
+/// A call that waits for its statement.
+pub(crate) trait Call {
+    fn session(&self) -> &SessionId;
+
+    fn bytes(&self) -> usize;
+
+    /// Whether both can be in one statement.
+    fn fits(&self, other: &Self) -> bool;
+}
+
 /// Calls that wait, and the number of statements that may execute at once.
-pub(crate) struct BatchQueue<T> {
-    state: Mutex<State<T>>,
+pub(crate) struct BatchQueue<C> {
+    state: Mutex<State<C>>,
     writers: usize,
     group: TaskGroup,
 }
 
-struct State<T> {
-    waiting: VecDeque<T>,
+struct State<C> {
+    waiting: VecDeque<C>,
     /// Statements on their way.
     active: usize,
 }
 
-impl<T> BatchQueue<T> {
+impl<C: Call> BatchQueue<C> {
     pub(crate) fn new(writers: usize) -> Self {
         let state = State { waiting: VecDeque::new(), active: 0 };
         Self { state: Mutex::new(state), writers, group: TaskGroup::default() }
     }
 
-    /// Adds a call, and starts `writer` if fewer than the maximum are at work. In a task: a caller that is dropped must not
-    /// take the calls of others with it.
-    pub(crate) fn push<F>(&self, call: T, writer: impl FnOnce() -> F)
+    /// Adds a call and waits for its result. Starts `writer` if fewer than the maximum are at work. In a task: a caller that is
+    /// dropped must not take the calls of others with it.
+    pub(crate) async fn call<R, F>(
+        &self,
+        call: impl FnOnce(Reply<R>) -> C,
+        writer: impl FnOnce() -> F,
+    ) -> Result<R, StoreError>
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        let (reply, result) = oneshot::channel();
         let starts = {
             let mut state = self.state.lock();
-            state.waiting.push_back(call);
+            state.waiting.push_back(call(reply));
             let starts = state.active < self.writers;
             state.active += usize::from(starts);
             starts
@@ -44,21 +63,29 @@ impl<T> BatchQueue<T> {
         if starts {
             self.group.spawn_uncancelled(writer());
         }
+        result
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable { reason: "the executor has ended".to_owned() }))
     }
 
-    /// Removes the calls of the next statement, at least one. If none waits, the writer has ended.
-    pub(crate) fn take(&self, bytes: impl Fn(&T) -> usize) -> Vec<T> {
+    /// Removes the calls of the next statement, at least one. If none waits, the writer has ended. They are in the order of
+    /// session names: transactions that lock the same rows lock them in one order.
+    pub(crate) fn take(&self) -> Vec<C> {
         let mut state = self.state.lock();
-        let mut sum = 0;
-        let fitting = state.waiting.iter().take(CALLS).take_while(|call| {
-            sum += bytes(call);
-            sum <= BYTES
-        });
-        // The first one is taken in any case.
-        let count = fitting.count().max(1).min(state.waiting.len());
-        if count == 0 {
+        let Some(first) = state.waiting.pop_front() else {
             state.active -= 1;
-        }
-        state.waiting.drain(..count).collect()
+            return Vec::new();
+        };
+        let mut bytes = first.bytes();
+        let fitting = state.waiting.iter().take(CALLS - 1).take_while(|call| {
+            bytes += call.bytes();
+            bytes <= BYTES && first.fits(call)
+        });
+        let count = fitting.count();
+        let mut batch = vec![first];
+        batch.extend(state.waiting.drain(..count));
+        drop(state);
+        batch.sort_by(|left, right| left.session().cmp(right.session()));
+        batch
     }
 }

@@ -140,6 +140,32 @@ async fn leases_that_are_requested_together_are_granted_or_refused_each_by_itsel
     }
 }
 
+/// Each process has runtimes of both owners, and needs the rows of the owners in the other order. On one thread, so that the calls of
+/// a process are in one batch.
+#[tokio::test]
+async fn leases_of_several_owners_do_not_block_each_other() {
+    let database = cluster().database();
+    // A deadlock that the database resolved would only take time.
+    let setting = format!("ALTER DATABASE {database} SET deadlock_timeout = '1h'");
+    cluster().try_sql_in(&database, &setting).unwrap();
+    let address = cluster().address(&database);
+    let connect = || Postgres::builder().query_timeout(Duration::from_secs(3)).connect(&address);
+    let (here, there) = (connect().await.unwrap(), connect().await.unwrap());
+    for round in 0..5 {
+        let wanted =
+            [(&here, "a", [1, 2]), (&there, "b", [2, 1])].into_iter().flat_map(|(store, name, owners)| {
+                (0..64).map(move |n| {
+                    let session = id(&format!("{name}-{round}-{n:02}"));
+                    let owner = OwnerId(format!("owner-{round}-{}", owners[n / 32]));
+                    async move { store.acquire(&session, &owner, Duration::from_secs(60)).await }
+                })
+            });
+        for outcome in futures::future::join_all(wanted).await {
+            outcome.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn lease_times_are_those_of_the_database() {
     let database = cluster().database();

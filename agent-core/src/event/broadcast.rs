@@ -455,6 +455,6 @@ mod tests {
         broadcast.publish_entries([entry(8)].iter());
         let live = broadcast.live.lock();
         let numbers: Vec<_> = live.ring.iter().filter_map(|event| event.seq).collect();
-        assert_eq!((numbers, live.last), (vec![Seq(8)], Seq(8)), "a hole would be taken for the whole");
+        assert_eq!((numbers, live.last), (vec![Seq(8)], Seq(8)), "the entries 5 to 7 would be missing");
     }
 }

@@ -14,7 +14,7 @@ use super::product_type::ProductType;
 use super::review::{Language, Review};
 use super::sentiment::{Polarity, mean, review_score, round};
 use super::text::{find, mentions, normal, sentences};
-use super::words::topic_words;
+use super::words::{is_make_up, topic_words};
 
 /// Something that reviews talk about.
 #[derive(
@@ -355,7 +355,7 @@ fn kinds_of(review: &Review) -> &'static [ProductType] {
 /// Whether reviews of products of these kinds can speak about a topic: make-up has a shade and no effect on the skin, and what
 /// is rinsed off neither lasts nor has a finish. Nothing is known of a product without a kind.
 fn concerns(topic: Topic, kinds: &[ProductType]) -> bool {
-    let make_up = kinds.iter().any(|kind| kind.is_make_up());
+    let make_up = is_make_up(kinds);
     match topic {
         Topic::Effect => !make_up,
         Topic::Shade => make_up || kinds.is_empty(),

@@ -117,7 +117,7 @@ impl TopicWords {
 }
 
 /// Whether one of these kinds is make-up.
-fn is_make_up(kinds: &[ProductType]) -> bool {
+pub(super) fn is_make_up(kinds: &[ProductType]) -> bool {
     kinds.iter().any(|kind| kind.is_make_up())
 }
 
