@@ -129,7 +129,7 @@ fn flow(name: &str) -> GraphBuilder<Copied> {
     Graph::<Copied>::builder(name).node("check", pass).path([START, "check", END]).dataflow()
 }
 
-/// The first of two goes on, beside a subgraph in dataflow mode that may be left for `rescue`.
+/// The first of two continues, beside a subgraph in dataflow mode that may be left for `rescue`.
 fn detailed() -> Graph<Trail> {
     let inner = flow("inner").declare_parent_targets("check", ["rescue", END]).build().unwrap();
     Graph::<Trail>::builder("detailed")

@@ -9,11 +9,17 @@ use std::{
 };
 
 use agent_core::{
-    Answers, Context, END, Graph, NodeError, Result, RunStatus, START, Session,
+    Agent, Answers, Context, END, Graph, NodeError, Result, RunStatus, START, Session,
     graph::{GraphBuilder, NodeExt},
+    model::{
+        Model,
+        testing::{Scripted, Turn},
+    },
     retry::RetryPolicy,
     session::RuntimeBuilder,
+    tool::{DynamicTool, ToolContext, ToolRegistry},
 };
+use serde_json::json;
 use tests::{journal, on, soon};
 use tokio::{
     sync::{Notify, Semaphore},
@@ -245,4 +251,26 @@ async fn a_listener_that_is_alone_has_its_grace_time() {
         let outcome = soon(session.resume()).await.unwrap().outcome::<Trail>().await.unwrap();
         assert_eq!(outcome.state().unwrap().steps, ["listened", "end"], "{}", graph.name());
     }
+}
+
+/// A call may have given its token to a thread or to another task, which the stop does not drop.
+#[tokio::test]
+async fn the_token_of_a_tool_call_is_cancelled_by_a_stop() {
+    let (sender, mut tokens) = tokio::sync::mpsc::unbounded_channel();
+    let wait = DynamicTool::new("wait", "Waits.", json!({ "type": "object" }), move |_, cx: ToolContext| {
+        let sender = sender.clone();
+        async move {
+            sender.send(cx.cancelled).unwrap();
+            std::future::pending().await
+        }
+    });
+    let tools = ToolRegistry::builder().tool(wait).build().unwrap();
+    let model = Model::new(Scripted::new([Turn::call("wait", json!({}))]));
+    let agent = Agent::builder("waiting").tools(tools).model(model).build().unwrap();
+    let session = on(&journal()).build().session("s").unwrap();
+    session.run(&agent, "go").start().await.unwrap();
+    let token = soon(tokens.recv()).await.unwrap();
+    assert!(!token.is_cancelled());
+    assert_eq!(soon(session.stop()).await.unwrap(), RunStatus::Stopped);
+    assert!(token.is_cancelled());
 }
