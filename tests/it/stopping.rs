@@ -256,11 +256,11 @@ async fn a_listener_that_is_alone_has_its_grace_time() {
 /// A call may have given its token to a thread or to another task, which the stop does not drop.
 #[tokio::test]
 async fn the_token_of_a_tool_call_is_cancelled_by_a_stop() {
-    let (sender, mut tokens) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut tokens) = tokio::sync::mpsc::channel(1);
     let wait = DynamicTool::new("wait", "Waits.", json!({ "type": "object" }), move |_, cx: ToolContext| {
         let sender = sender.clone();
         async move {
-            sender.send(cx.cancelled).unwrap();
+            sender.send(cx.cancelled).await.unwrap();
             std::future::pending().await
         }
     });
