@@ -90,7 +90,7 @@ async fn write(inner: Weak<Inner>) {
     loop {
         // Callers hold the store while they wait.
         let Some(inner) = inner.upgrade() else { return };
-        let batch = inner.leases.take();
+        let batch = inner.leases.next().await;
         if batch.is_empty() {
             return;
         }

@@ -157,7 +157,7 @@ async fn write(inner: Weak<Inner>) {
     loop {
         // Callers hold the store while they wait.
         let Some(inner) = inner.upgrade() else { return };
-        let batch = inner.appends.take();
+        let batch = inner.appends.next().await;
         if batch.is_empty() {
             return;
         }

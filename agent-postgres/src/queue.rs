@@ -34,11 +34,13 @@ struct State<C> {
     waiting: VecDeque<C>,
     /// Statements on their way.
     active: usize,
+    /// Whether the last statement had more than one call.
+    shared: bool,
 }
 
 impl<C: Call> BatchQueue<C> {
     pub(crate) fn new(writers: usize) -> Self {
-        let state = State { waiting: VecDeque::new(), active: 0 };
+        let state = State { waiting: VecDeque::new(), active: 0, shared: false };
         Self { state: Mutex::new(state), writers, group: TaskGroup::default() }
     }
 
@@ -68,9 +70,19 @@ impl<C: Call> BatchQueue<C> {
             .unwrap_or_else(|_| Err(StoreError::Unavailable { reason: "the executor has ended".to_owned() }))
     }
 
-    /// Removes the calls of the next statement, at least one. If none waits, the writer has ended. They are in the order of
+    /// Returns the calls of the next statement, at least one. If none waits, the writer has ended. They are in the order of
     /// session names: transactions that lock the same rows lock them in one order.
-    pub(crate) fn take(&self) -> Vec<C> {
+    ///
+    /// After a statement with several calls, the tasks that can execute do so first: what they call is in the same statement.
+    pub(crate) async fn next(&self) -> Vec<C> {
+        let shared = self.state.lock().shared;
+        if shared {
+            tokio::task::yield_now().await;
+        }
+        self.take()
+    }
+
+    fn take(&self) -> Vec<C> {
         let mut state = self.state.lock();
         let Some(first) = state.waiting.pop_front() else {
             state.active -= 1;
@@ -84,6 +96,7 @@ impl<C: Call> BatchQueue<C> {
         let count = fitting.count();
         let mut batch = vec![first];
         batch.extend(state.waiting.drain(..count));
+        state.shared = batch.len() > 1;
         drop(state);
         batch.sort_by(|left, right| left.session().cmp(right.session()));
         batch
