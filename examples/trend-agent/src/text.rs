@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 /// Sentences of a text, trimmed, each with its closing mark. A piece without any letter (an emoji, say) stays
 /// with the sentence before it.
@@ -57,30 +57,12 @@ pub fn find(lower: &str, pattern: &str) -> Vec<(usize, usize)> {
         });
         return pairs.collect();
     }
-    let Needle { anchored, prefix, stem, text: needle } = Needle::of(pattern);
-    if needle.is_empty() {
+    let needle = Needle::of(pattern);
+    if needle.text.is_empty() {
         return Vec::new();
     }
-    let latin = needle.starts_with(|c: char| c.is_ascii_alphanumeric());
-    lower
-        .match_indices(&*needle)
-        .filter_map(|(at, found)| {
-            let end = at + found.len();
-            let Some(last) = stem else { return Some((at, end)) };
-            let next = lower[end..].chars().next()?;
-            is_form_of(next, last).then_some((at, end + next.len_utf8()))
-        })
-        .filter(|&(from, to)| {
-            let before = lower[..from].chars().next_back();
-            let after = lower[to..].chars().next();
-            if latin {
-                !before.is_some_and(|c| c.is_ascii_alphanumeric())
-                    && (prefix || !after.is_some_and(|c| c.is_ascii_alphanumeric()))
-            } else {
-                !anchored || !before.is_some_and(is_hangul)
-            }
-        })
-        .collect()
+    let found = lower.match_indices(&*needle.text);
+    found.filter_map(|(at, found)| needle.place(lower, at, at + found.len())).collect()
 }
 
 /// Separator of the two parts of a pattern with a gap.
@@ -90,6 +72,7 @@ const GAP: &str = " … ";
 const GAP_WORDS: usize = 6;
 
 /// A pattern, read.
+#[derive(Debug)]
 struct Needle<'a> {
     /// Only at the beginning of a word.
     anchored: bool,
@@ -113,36 +96,70 @@ impl<'a> Needle<'a> {
         let text = rest.strip_suffix('_').map_or(Cow::Borrowed(rest), |rest| Cow::Owned(format!("{rest} ")));
         Self { anchored, prefix, stem: None, text }
     }
+
+    /// The range of the pattern whose text is at `from..to` of `lower`, if it matches there.
+    fn place(&self, lower: &str, from: usize, mut to: usize) -> Option<(usize, usize)> {
+        if let Some(last) = self.stem {
+            let next = lower[to..].chars().next()?;
+            if !is_form_of(next, last) {
+                return None;
+            }
+            to += next.len_utf8();
+        }
+        let before = lower[..from].chars().next_back();
+        let matches = if self.text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            let after = lower[to..].chars().next();
+            !before.is_some_and(|c| c.is_ascii_alphanumeric())
+                && (self.prefix || !after.is_some_and(|c| c.is_ascii_alphanumeric()))
+        } else {
+            !self.anchored || !before.is_some_and(is_hangul)
+        };
+        matches.then_some((from, to))
+    }
 }
 
-/// Many patterns, searched together: one pass over a text finds the candidates for [`find`].
+/// Many patterns, searched together in one pass over a text.
 #[derive(Debug)]
 pub(super) struct Patterns {
-    patterns: Vec<&'static str>,
+    patterns: Vec<(&'static str, Needle<'static>)>,
     /// Finds their letters; its numbers are theirs.
     letters: AhoCorasick,
 }
 
 impl Patterns {
     pub(super) fn new(patterns: Vec<&'static str>) -> Self {
-        let first = |pattern: &&'static str| {
-            let part = pattern.split_once(GAP).map_or(*pattern, |(first, _)| first);
-            Needle::of(part).text.into_owned()
-        };
-        let letters = AhoCorasick::new(patterns.iter().map(first))
+        let first =
+            |pattern: &'static str| Needle::of(pattern.split_once(GAP).map_or(pattern, |(first, _)| first));
+        let patterns: Vec<_> = patterns.into_iter().map(|pattern| (pattern, first(pattern))).collect();
+        // A hundred automata are searched in turns: the one that takes the least memory stays in the caches of a processor.
+        let letters = AhoCorasick::builder()
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .build(patterns.iter().map(|(_, needle)| &*needle.text))
             .expect("a few hundred short words fit into an automaton");
         Self { patterns, letters }
     }
 
     /// The byte ranges of `lower` that match a pattern, with the index of the pattern, in the order of the list.
     pub(super) fn find(&self, lower: &str) -> impl Iterator<Item = (usize, (usize, usize))> {
-        let mut there: Vec<usize> =
-            self.letters.find_overlapping_iter(lower).map(|found| found.pattern().as_usize()).collect();
-        there.sort_unstable();
-        there.dedup();
-        there
-            .into_iter()
-            .flat_map(move |at| find(lower, self.patterns[at]).into_iter().map(move |place| (at, place)))
+        let found = self.letters.find_overlapping_iter(lower);
+        let mut found: Vec<_> = found.map(|it| (it.pattern().as_usize(), it.start(), it.end())).collect();
+        found.sort_unstable();
+        let mut last = None;
+        found.into_iter().flat_map(move |(at, from, to)| {
+            let (pattern, needle) = &self.patterns[at];
+            // Matches of one pattern do not overlap, and a pattern with a gap is searched once.
+            let again = last.is_some_and(|(before, end)| before == at && from < end);
+            let places = if again || needle.text.is_empty() {
+                Vec::new()
+            } else if pattern.contains(GAP) {
+                last = Some((at, usize::MAX));
+                find(lower, pattern)
+            } else {
+                last = Some((at, to));
+                needle.place(lower, from, to).into_iter().collect()
+            };
+            places.into_iter().map(move |place| (at, place))
+        })
     }
 
     /// The byte ranges of `lower` that match a pattern, in the order of the list.
