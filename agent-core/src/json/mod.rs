@@ -185,12 +185,10 @@ pub fn read<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
     serde_json::from_str(text).or_else(|error| read_deep(text, error, |de| T::deserialize(de)))
 }
 
-/// Reads a stored entry or snapshot of any version.
+/// Reads a stored entry or snapshot of any version. As text, because serde_json's reader of bytes would be compiled for every
+/// type too (0.2 MB).
 pub(crate) fn read_slice<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
-    serde_json::from_slice(bytes).or_else(|error| match std::str::from_utf8(bytes) {
-        Ok(text) => read_deep(text, error, |de| T::deserialize(de)),
-        Err(_) => Err(error),
-    })
+    read(std::str::from_utf8(bytes).map_err(serde::de::Error::custom)?)
 }
 
 type Text<'a> = serde_json::Deserializer<serde_json::de::StrRead<'a>>;

@@ -294,6 +294,57 @@ fn a_registry_tells_every_fault() {
     assert!(error.to_string().contains("the first: two tools or groups are named `weather`"), "{error}");
 }
 
+#[test]
+fn a_fault_of_a_schema_is_found_at_registration_and_a_schema_without_fault_checks_every_call() {
+    let registry = |keyword: &str, value: &Value| {
+        let schema = json!({ "type": "object", "properties": { "a": { keyword: value } } });
+        let tool = DynamicTool::new("t", "", schema, async |_, _| Ok("".into()));
+        ToolRegistry::builder().tool(tool).build()
+    };
+    for (keyword, value) in [
+        ("type", json!("strin")),
+        ("type", json!([])),
+        ("type", json!(["string", "string"])),
+        ("enum", json!("x")),
+        ("format", json!(1)),
+        ("minimum", json!("1")),
+        ("maxLength", json!(-1)),
+        ("required", json!(["a", "a"])),
+        ("properties", json!({ "b": 1 })),
+        ("items", json!([])),
+        ("additionalProperties", json!(null)),
+        ("anyOf", json!([])),
+        ("oneOf", json!([{ "type": "strin" }])),
+        ("pattern", json!("(")),
+        ("$ref", json!("#/nothing")),
+    ] {
+        let error = registry(keyword, &value).unwrap_err();
+        assert!(matches!(error.faults[..], [RegistryFault::BadSchema { .. }]), "{keyword} {value}");
+    }
+    for (keyword, value, good, bad) in [
+        ("type", json!(["string", "null"]), json!(null), json!(1)),
+        ("type", json!("integer"), json!(1), json!("b")),
+        ("enum", json!(["b", "b"]), json!("b"), json!("c")),
+        ("enum", json!([true]), json!(true), json!("c")),
+        ("const", json!({ "$ref": "#/nothing" }), json!({ "$ref": "#/nothing" }), json!("c")),
+        ("minimum", json!(1.5), json!(2), json!(1)),
+        ("maximum", json!(u64::MAX), json!(2), json!(1e300)),
+        ("minLength", json!(2), json!("bb"), json!("b")),
+        ("maxItems", json!(1), json!([1]), json!([1, 2])),
+        ("required", json!(["b"]), json!({ "b": 1 }), json!({})),
+        ("properties", json!({ "$ref": { "type": "null" } }), json!({ "$ref": null }), json!({ "$ref": 1 })),
+        ("items", json!({ "type": "null" }), json!([null]), json!([1])),
+        ("additionalProperties", json!(false), json!({}), json!({ "b": 1 })),
+        ("anyOf", json!([{ "type": "null" }, { "enum": [1] }]), json!(1), json!(2)),
+        ("oneOf", json!([{ "format": "uint32", "type": "integer" }]), json!(1), json!("b")),
+    ] {
+        let registry = registry(keyword, &value).unwrap();
+        assert!(registry.prepare(call("t", json!({ "a": good }))).is_ok(), "{keyword} {value}");
+        let error = registry.prepare(call("t", json!({ "a": bad }))).map(|_| ()).unwrap_err();
+        assert_eq!(error.fault(), ToolFault::BadArguments, "{keyword} {value}");
+    }
+}
+
 #[tokio::test]
 async fn an_error_of_a_library_is_kept_from_the_model() {
     let error = run(&registry(), "find-words", json!({ "찾을말": ["x"] })).await.unwrap_err();

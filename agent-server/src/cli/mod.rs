@@ -178,26 +178,28 @@ fn command() -> Command {
         mcp::command(),
     ];
     tools.extend(transfer::commands());
-    let own = || {
-        [
-            Arg::new(PRINT)
-                .long(PRINT)
-                .action(ArgAction::SetTrue)
-                .help("Prints the effective settings and their sources, without secrets"),
-            Arg::new("json").long("json").action(ArgAction::SetTrue).help("With --print-config: as JSON"),
-        ]
-    };
-    let serve = Command::new("serve").about("Serves; the default").args(own()).args(flags::args(true));
+    let serve = Command::new("serve").about("Serves; the default");
     Command::new("agent-server")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(AFTER)
-        .args(own())
+        .args(print_args())
         .args(flags::args(true))
-        .subcommand(serve)
-        .subcommands(tools.into_iter().map(|tool| tool.args(flags::args(false))))
+        // Deferred: a start makes a hundred flags once and not for each command.
+        .subcommand(serve.defer(|serve| serve.args(print_args()).args(flags::args(true))))
+        .subcommands(tools.into_iter().map(|tool| tool.defer(|tool| tool.args(flags::args(false)))))
         .disable_help_subcommand(true)
         .max_term_width(110)
+}
+
+fn print_args() -> [Arg; 2] {
+    [
+        Arg::new(PRINT)
+            .long(PRINT)
+            .action(ArgAction::SetTrue)
+            .help("Prints the effective settings and their sources, without secrets"),
+        Arg::new("json").long("json").action(ArgAction::SetTrue).help("With --print-config: as JSON"),
+    ]
 }
 
 #[cfg(test)]

@@ -48,14 +48,13 @@ pub(crate) fn routes() -> Result<Router<AppState>, String> {
     const DELETE: Method = Method::DELETE;
     let mut router = Router::default();
     let mut add = |method: Method, path: &str, auth, contract, handler: Handler| {
-        let query = query_names(&method, path);
         router.add(Route {
             method,
             path: path.to_owned(),
             auth,
             query_token: false,
             contract,
-            query,
+            query: query_names,
             handler,
         })
     };
@@ -111,7 +110,8 @@ pub(crate) fn routes() -> Result<Router<AppState>, String> {
     Ok(router)
 }
 
-/// Returns the names of the query parameters of a built-in route, from its documentation.
+/// Returns the names of the query parameters of a built-in route, from its documentation, which the first request with a
+/// query builds.
 fn query_names(method: &Method, path: &str) -> &'static [String] {
     type Names = HashMap<(Method, String), Vec<String>>;
     static NAMES: LazyLock<Names> = LazyLock::new(|| {

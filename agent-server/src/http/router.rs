@@ -40,8 +40,8 @@ pub(crate) struct Route<A> {
     pub(crate) query_token: bool,
     /// Format of errors.
     pub(crate) contract: Contract,
-    /// Names of the query parameters. Empty: they are not checked.
-    pub(crate) query: &'static [String],
+    /// Returns the names of the query parameters of a method and path. Empty: they are not checked.
+    pub(crate) query: fn(&Method, &str) -> &'static [String],
     pub(crate) handler: Handler<A>,
 }
 

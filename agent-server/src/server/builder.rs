@@ -276,7 +276,15 @@ impl ServerBuilder {
         handler: Handler,
     ) -> Self {
         let contract = Contract::TaskAgent;
-        self.custom_routes.push(Route { method, path, auth, query_token, contract, query: &[], handler });
+        self.custom_routes.push(Route {
+            method,
+            path,
+            auth,
+            query_token,
+            contract,
+            query: |_, _| &[],
+            handler,
+        });
         self
     }
 

@@ -150,8 +150,10 @@ async fn respond(
             }
         }
     };
-    if let Some(query) = request.uri().query().filter(|_| !route.query.is_empty())
-        && let Err(error) = Query::parse(query).check_names(route.query)
+    if let Some(query) = request.uri().query()
+        && let names = (route.query)(&route.method, &route.path)
+        && !names.is_empty()
+        && let Err(error) = Query::parse(query).check_names(names)
     {
         return log(subject.as_ref(), error_response(route.contract, &error));
     }

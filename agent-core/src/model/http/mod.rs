@@ -4,7 +4,7 @@ pub(crate) mod sse_guard;
 pub(crate) mod error_response;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -40,12 +40,44 @@ pub fn client_builder(options: &HttpOptions) -> Result<reqwest::ClientBuilder, M
         .connect_timeout(options.connect_timeout)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("agent-core/", env!("CARGO_PKG_VERSION")));
-    if let Some(proxy) = &options.proxy {
-        let proxy =
-            reqwest::Proxy::all(proxy.expose()).map_err(|_| unusable("the proxy URL is malformed"))?;
+    if let Some(proxy) = proxy(options)? {
         builder = builder.proxy(proxy);
     }
     Ok(builder)
+}
+
+fn proxy(options: &HttpOptions) -> Result<Option<reqwest::Proxy>, ModelError> {
+    let parse = |url: &crate::secret::Secret| {
+        reqwest::Proxy::all(url.expose()).map_err(|_| unusable("the proxy URL is malformed"))
+    };
+    options.proxy.as_ref().map(parse).transpose()
+}
+
+/// HTTP client that is built for its first request, because loading the machine's trusted roots takes milliseconds and 100 kB.
+#[derive(Debug)]
+pub(crate) struct LazyClient {
+    options: HttpOptions,
+    client: OnceLock<reqwest::Client>,
+}
+
+impl LazyClient {
+    /// # Errors
+    ///
+    /// The URL of the proxy is malformed.
+    pub(crate) fn new(options: HttpOptions) -> Result<Self, ModelError> {
+        proxy(&options)?;
+        Ok(Self { options, client: OnceLock::new() })
+    }
+
+    pub(crate) fn get(&self) -> Result<&reqwest::Client, ModelError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = client_builder(&self.options)?
+            .build()
+            .map_err(|_| unusable("the HTTP client cannot be set up"))?;
+        Ok(self.client.get_or_init(|| client))
+    }
 }
 
 /// Returns the TLS settings of all clients.
@@ -89,18 +121,16 @@ impl Transport {
         Self(Arc::new(sender))
     }
 
-    /// Creates a transport over the network.
+    /// Creates a transport over the network. TLS is set up for the first request.
     ///
     /// # Errors
     ///
-    /// See [`client_builder`].
+    /// The URL of the proxy is malformed.
     pub fn network(options: &HttpOptions) -> Result<Self, ModelError> {
-        let client =
-            client_builder(options)?.build().map_err(|_| unusable("the HTTP client cannot be set up"))?;
-        Ok(Self::client(client))
+        Ok(Self::client(Arc::new(LazyClient::new(options.clone())?)))
     }
 
-    pub(crate) fn client(client: reqwest::Client) -> Self {
+    pub(crate) fn client(client: Arc<LazyClient>) -> Self {
         Self::new(Network(client))
     }
 
@@ -118,12 +148,12 @@ impl fmt::Debug for Transport {
     }
 }
 
-struct Network(reqwest::Client);
+struct Network(Arc<LazyClient>);
 
 impl SendRequest for Network {
     fn send(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, ModelError>> {
-        let client = self.0.clone();
-        Box::pin(async move { client.execute(request).await.map_err(|error| transport_error(&error)) })
+        let client = self.0.get().cloned();
+        Box::pin(async move { client?.execute(request).await.map_err(|error| transport_error(&error)) })
     }
 }
 

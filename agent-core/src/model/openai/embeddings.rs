@@ -13,7 +13,7 @@ use super::{header, unusable};
 use crate::{
     model::{
         EmbedError, Embedder, ModelError, ModelErrorKind, TimeoutPhase,
-        http::{HttpOptions, Transport, client_builder, error_response::refused},
+        http::{HttpOptions, Transport, error_response::refused},
     },
     retry::RetryPolicy,
     secret::Secret,
@@ -454,7 +454,7 @@ impl OpenAiEmbeddingsBuilder {
     /// # Errors
     ///
     /// The base URL is not an `http` or `https` URL, the key or a header contains illegal characters, the number of
-    /// dimensions is not 1 to 16,384, the proxy URL is malformed, or TLS cannot be set up.
+    /// dimensions is not 1 to 16,384, or the proxy URL is malformed.
     ///
     /// # Examples
     ///
@@ -481,10 +481,7 @@ impl OpenAiEmbeddingsBuilder {
         }
         let transport = match self.transport {
             Some(transport) => transport,
-            None => {
-                let client = client_builder(&self.http)?.build();
-                Transport::client(client.map_err(|_| unusable("the HTTP client cannot be set up"))?)
-            }
+            None => Transport::network(&self.http)?,
         };
         Ok(OpenAiEmbeddings {
             model: self.model,

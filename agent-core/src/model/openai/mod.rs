@@ -10,7 +10,10 @@ mod stream;
 mod responses;
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use std::time::Duration;
 
 use async_openai::Client;
@@ -24,7 +27,7 @@ pub use self::embeddings::{OpenAiEmbeddings, OpenAiEmbeddingsBuilder};
 use self::service::Call;
 use self::stream::Reader;
 use super::http::sse_guard::SharedStreamStatus;
-use super::http::{HttpOptions, Transport, client_builder};
+use super::http::{HttpOptions, LazyClient, Transport};
 use super::{
     ChatModel, ModelCapabilities, ModelError, ModelErrorKind, ModelRequest, ModelStream, TimeoutPhase,
     tool_images,
@@ -89,7 +92,7 @@ pub struct OpenAi {
     capabilities: ModelCapabilities,
     config: OpenAIConfig,
     /// Builds requests only; they are sent through `transport`.
-    client: reqwest::Client,
+    client: Arc<LazyClient>,
     transport: Transport,
     headers: HeaderMap,
     key: Option<Secret>,
@@ -248,7 +251,7 @@ impl OpenAi {
             status: SharedStreamStatus::clone(status),
         };
         // Cheap, because the content is shared. One client per call, so that the state of the call travels with it.
-        let client = Client::build(self.client.clone(), self.config.clone()).with_http_service(call);
+        let client = Client::build(self.client.get()?.clone(), self.config.clone()).with_http_service(call);
         let sent = match self.protocol {
             Protocol::Chat => {
                 let body = chat::Body { request, settings: &self.settings };
@@ -600,8 +603,8 @@ impl OpenAiBuilder {
     ///
     /// # Errors
     ///
-    /// The base URL is not an `http` or `https` URL, the key or a header contains illegal characters, the proxy URL
-    /// is malformed, or TLS cannot be set up.
+    /// The base URL is not an `http` or `https` URL, the key or a header contains illegal characters, or the proxy URL
+    /// is malformed. TLS is set up for the first request.
     ///
     /// # Examples
     ///
@@ -634,9 +637,8 @@ impl OpenAiBuilder {
             headers.insert(name, value);
         }
 
-        let client =
-            client_builder(&self.http)?.build().map_err(|_| unusable("the HTTP client cannot be set up"))?;
-        let transport = self.transport.unwrap_or_else(|| Transport::client(client.clone()));
+        let client = Arc::new(LazyClient::new(self.http)?);
+        let transport = self.transport.unwrap_or_else(|| Transport::client(Arc::clone(&client)));
         // The key is added to the request immediately before it is sent; async-openai never has it.
         let config =
             OpenAIConfig::new().with_api_base(base).with_api_key("").with_org_id("").with_project_id("");

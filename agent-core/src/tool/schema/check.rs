@@ -1,5 +1,7 @@
 //! Validates tool arguments against their schema and reports violations in terms a model can act on.
 
+use std::sync::OnceLock;
+
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
@@ -16,10 +18,11 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 const MAX_FAULTS: usize = 8;
 const FAULT_CHARS: usize = 300;
 
-/// Compiled schema of a tool's arguments.
+/// Schema of a tool's arguments.
 pub(in crate::tool) struct Checker {
     schema: Value,
-    validator: Validator,
+    /// Compiled at the first call, unless the schema may have a fault.
+    validator: OnceLock<Validator>,
 }
 
 impl Checker {
@@ -30,10 +33,21 @@ impl Checker {
         if depth(schema) > MAX_DEPTH * 2 {
             return Err("the schema is nested too deeply".to_owned());
         }
-        let mut closed = schema.clone();
+        let checker = Self { schema: schema.clone(), validator: OnceLock::new() };
+        if !is_plain(schema) {
+            checker.validator()?;
+        }
+        Ok(checker)
+    }
+
+    fn validator(&self) -> Result<&Validator, String> {
+        if let Some(validator) = self.validator.get() {
+            return Ok(validator);
+        }
+        let mut closed = self.schema.clone();
         close(&mut closed);
         let validator = validator(&closed).map_err(|error| shorten(&error.to_string()))?;
-        Ok(Self { schema: schema.clone(), validator })
+        Ok(self.validator.get_or_init(|| validator))
     }
 
     pub(in crate::tool) fn parse(&self, call: &ToolCall) -> Result<Value, ToolError> {
@@ -72,13 +86,13 @@ impl Checker {
             json::dismantle(args);
             return Err(ToolError::bad_arguments(tool, &[shorten(&error.to_string())]));
         }
-        if self.validator.is_valid(&args) {
+        let validator = self.validator().map_err(ToolError::failed)?;
+        if validator.is_valid(&args) {
             return Ok(args);
         }
         // A strict endpoint makes the model write every property; `null` then means that it is absent.
         drop_nulls(&self.schema, &self.schema, &mut args, 0);
-        let faults: Vec<String> = self
-            .validator
+        let faults: Vec<String> = validator
             .iter_errors(&args)
             .take(MAX_FAULTS)
             .map(|error| {
@@ -100,6 +114,42 @@ fn shorten(text: &str) -> String {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),
     }
+}
+
+/// Returns whether a schema has only keywords and values that always compile, as those of most Rust types. Compiling the first
+/// schema takes 1,000 functions and the compiled meta-schema, which a server without a tool call does not need.
+fn is_plain(schema: &Value) -> bool {
+    let Some(object) = schema.as_object() else { return schema.is_boolean() };
+    object.iter().all(|(keyword, value)| match keyword.as_str() {
+        "default" | "const" => true,
+        "enum" => value.is_array(),
+        "title" | "description" | "format" => value.is_string(),
+        "minimum" | "maximum" => value.is_number(),
+        "minLength" | "maxLength" | "minItems" | "maxItems" => value.is_u64(),
+        "type" => {
+            value.as_str().is_some_and(is_type)
+                || strings(value).is_some_and(|kinds| !kinds.is_empty() && kinds.into_iter().all(is_type))
+        }
+        "required" => strings(value).is_some(),
+        "properties" => value.as_object().is_some_and(|properties| properties.values().all(is_plain)),
+        "items" | "additionalProperties" => is_plain(value),
+        "anyOf" | "oneOf" => {
+            value.as_array().is_some_and(|variants| !variants.is_empty() && variants.iter().all(is_plain))
+        }
+        _ => false,
+    })
+}
+
+/// Returns a short list of different strings.
+fn strings(value: &Value) -> Option<Vec<&str>> {
+    let list = value.as_array().filter(|list| list.len() <= 100)?;
+    let strings: Vec<&str> = list.iter().map(Value::as_str).collect::<Option<_>>()?;
+    let unique = strings.iter().enumerate().all(|(at, string)| !strings[..at].contains(string));
+    unique.then_some(strings)
+}
+
+fn is_type(name: &str) -> bool {
+    ["array", "boolean", "integer", "null", "number", "object", "string"].contains(&name)
 }
 
 /// Rejects unknown properties, so that a misspelt optional property is an error. Schemas composed of several parts
