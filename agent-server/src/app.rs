@@ -12,7 +12,10 @@ use crate::{
     derived::Derived,
     error::{ApiError, Rejection},
     fanout::Fanouts,
-    http::{budget::Budget, router::Router},
+    http::{
+        budget::{Budget, InputBudget},
+        router::Router,
+    },
     limits::CallerLimits,
     metrics::{CustomMetric, Metrics},
     readiness::Readiness,
@@ -102,6 +105,12 @@ impl AppState {
     pub(crate) fn response(&self, graph: &str, state: &Value) -> String {
         let agent = self.agents.iter().find(|agent| agent.graph() == graph);
         agent.map(|agent| agent.response(state)).unwrap_or_default()
+    }
+}
+
+impl InputBudget for AppState {
+    fn input_budget(&self) -> &Budget {
+        &self.input
     }
 }
 

@@ -176,6 +176,17 @@ async fn an_answer_that_was_stored_but_reported_as_failed_is_executed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_failed_with_its_store_has_a_status_to_wait_for() {
+    let graph = talk();
+    let bench = Bench::new(&graph);
+    bench.store.plan((0..1_000).map(|at| (at, Fault::Refused)));
+    let failed = within_an_hour(async { bench.session.run(&graph, Talk::update()).await }).await.unwrap_err();
+    assert_eq!(failed.code().name(), "store_unavailable");
+    assert_eq!(bench.session.status().await.unwrap().status, RunStatus::Failed);
+    assert_eq!(bench.session.wait_status().await.unwrap(), RunStatus::Failed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_whose_store_is_down_fails_visibly_and_continues_when_the_store_works() {
     let graph = gated();
     let bench = Bench::new(&graph);

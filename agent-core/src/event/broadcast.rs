@@ -188,8 +188,9 @@ impl EventBroadcast {
     /// As [`publish`](EventBroadcast::publish), for entries that nothing else needs.
     pub(crate) fn publish_new(&self, entries: impl Iterator<Item = Entry>) {
         if self.observed.is_set() || self.remote().is_some() {
-            let entries: Vec<Entry> = entries.collect();
-            self.publish(entries.iter());
+            for entry in entries {
+                self.publish(std::iter::once(&entry));
+            }
         } else {
             self.publish_entries(entries);
         }

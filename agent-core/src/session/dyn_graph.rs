@@ -12,7 +12,7 @@ use super::{
     Run, RunOptions, Session, SessionError,
     lock::{IdleSession, LockedSession},
     resume::{ReadRun, read_run},
-    start::AckMode,
+    start::{AckMode, NewRun},
 };
 use crate::{
     agent::AgentState,
@@ -149,7 +149,7 @@ impl<S: State> DynGraph for ErasedGraph<S> {
             let update: S::Update = serde_json::from_value(update).map_err(|error| {
                 SessionError::InvalidInput { graph: self.0.name().to_owned(), reason: error.to_string() }
             })?;
-            session.accept(&self.0, Input::Update(update), options, ack).await
+            session.accept(NewRun::new(&self.0, Input::Update(update), options, ack)).await
         })
     }
 

@@ -85,17 +85,16 @@ impl Shared {
             .map(|(id, _)| id.clone())
             .take(cells.len() - self.options.max_idle_sessions)
             .collect();
-        let mut leases = Vec::new();
-        for id in spare {
-            if let Some(cell) = cells.remove(&id)
-                && let Some((_, Some(lease))) = cell.inner.lock().writer.take()
-            {
-                leases.push((id, lease));
-            }
-        }
+        let evicted: Vec<(SessionId, Arc<SessionCell>)> =
+            spare.into_iter().filter_map(|id| cells.remove_entry(&id)).collect();
         // The next search follows when there are twice as many, so that its cost per session is small.
         self.crowded.store(cells.len().max(self.options.max_idle_sessions) * 2, Ordering::Relaxed);
         drop(cells);
+        // Dropped without the lock, which every lookup of a session needs.
+        let leases: Vec<(SessionId, Lease)> = evicted
+            .into_iter()
+            .filter_map(|(id, cell)| Some((id, cell.inner.lock().writer.take()?.1?)))
+            .collect();
         if !leases.is_empty() {
             let shared = Arc::clone(self);
             self.group.spawn_uncancelled(async move { shared.release_leases(leases).await });

@@ -450,7 +450,7 @@ impl Session {
             let result = live.watch.subscribe().wait().await;
             return Ok(result.map_or(RunStatus::Running, |result| result.status));
         }
-        Ok(self.peek().await?.status)
+        Ok(self.status_from_journal().await?.status)
     }
 
     /// Returns the graph that continues an unfinished run: the one it began with in this process, else the registered one.

@@ -3,14 +3,14 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
-    Run, RunOptions, Session, SessionError,
+    Run, Session, SessionError,
     cell::SessionCell,
     dyn_graph::DynGraph,
     lock::LockedSession,
-    run_input::{EncodedInput, RawInput},
+    run_input::RawInput,
     run_watch::{RunResult, RunSender},
     runtime::Shared,
-    start::RunGraph,
+    start::NewRun,
 };
 use crate::{
     engine::{RunError, journal_writer::JournalWriter, read_update},
@@ -37,17 +37,16 @@ impl LockedSession {
     /// so that either the end of the previous run or this call starts the queued run.
     pub(super) async fn enqueue<S: State>(
         &self,
-        graph: RunGraph<'_, S>,
-        input: EncodedInput<S>,
-        options: RunOptions,
+        new: NewRun<S>,
+        instance: Arc<dyn DynGraph>,
         writer: &Arc<JournalWriter>,
         run: RunId,
     ) -> Result<Run, SessionError> {
-        let RunGraph { graph, instance } = graph;
+        let NewRun { graph, input, options, .. } = new;
         if self.cell.inner.lock().queue.len() >= QUEUE_LIMIT {
             return Err(SessionError::TooManyRuns { limit: QUEUE_LIMIT });
         }
-        let RawInput { state, update, form } = input.into_raw(graph)?;
+        let RawInput { state, update, form } = input.into_raw(&graph)?;
         writer.add_labels(&options.labels);
         let queued = Queued {
             graph: graph.name().into(),

@@ -6,8 +6,11 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::{
-    EventStream, Run, RunOptions, Session, SessionError, lock::LockedSession, replicas::ReplicaCommand,
-    start::AckMode, takeover::Resumption,
+    EventStream, Run, RunOptions, Session, SessionError,
+    lock::LockedSession,
+    replicas::ReplicaCommand,
+    start::{AckMode, NewRun},
+    takeover::Resumption,
 };
 use crate::{
     event::EventFilter,
@@ -139,13 +142,9 @@ impl<'a, S: State> RunRequest<'a, S> {
         self
     }
 
-    async fn begin(self, ack: AckMode) -> Result<Run, SessionError> {
-        if self.resumes
-            && let Some(run) = self.session.continue_unfinished(self.graph).await?
-        {
-            return Ok(run);
-        }
-        self.session.accept(self.graph, self.input, self.options, ack).await
+    /// Moves the input and the options into a box, which the futures of the start pass on.
+    fn into_new(self, ack: AckMode) -> (Box<NewRun<S>>, bool) {
+        (NewRun::new(self.graph, self.input, self.options, ack), self.resumes)
     }
 
     /// Starts the run and returns its handle.
@@ -181,7 +180,9 @@ impl<'a, S: State> RunRequest<'a, S> {
     /// # Ok(()) }
     /// ```
     pub async fn start(self) -> Result<Run, SessionError> {
-        self.begin(AckMode::AfterAccept).await
+        let session = self.session;
+        let (new, resumes) = self.into_new(AckMode::AfterAccept);
+        begin(session, new, resumes).await
     }
 
     /// Starts the run and returns its events, from its acceptance to its end or pause.
@@ -269,11 +270,21 @@ impl<'a, S: State> IntoFuture for RunRequest<'a, S> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
+        let session = self.session;
+        let (new, resumes) = self.into_new(AckMode::AfterRun);
         Box::pin(async move {
-            let run = self.begin(AckMode::AfterRun).await?;
+            let run = begin(session, new, resumes).await?;
             run.outcome().await
         })
     }
+}
+
+/// Starts a run, or continues the unfinished one of its graph if `resumes`.
+async fn begin<S: State>(session: &Session, new: Box<NewRun<S>>, resumes: bool) -> Result<Run, SessionError> {
+    if resumes && let Some(run) = Box::pin(session.continue_unfinished(&new.graph)).await? {
+        return Ok(run);
+    }
+    session.accept(new).await
 }
 
 /// A run of a registered graph, with an update as JSON, that is not started yet. Created by [`Session::run_json`].

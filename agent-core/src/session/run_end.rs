@@ -109,7 +109,9 @@ pub(super) async fn completed<S: State>(
         Err(error) => return Box::pin(failed(shared, cell, live, frame, start, error)).await,
     };
     let state = Arc::clone(&frame.state);
-    telemetry::run_output(&start.span, &*frame.state);
+    if let Some(span) = &start.span {
+        telemetry::run_output(span, &*frame.state);
+    }
     let mut projection = start.projection;
     finish_projection(&mut projection, cell, live, &frame, RunStatus::Completed, seq);
     projection.active_ms = active_ms;

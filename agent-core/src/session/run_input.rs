@@ -29,9 +29,17 @@ pub(super) struct RawInput {
 }
 
 impl<S: State> EncodedInput<S> {
-    pub(super) fn new(graph: &Graph<S>, input: Input<S>, journalled: bool) -> Result<Self, SessionError> {
-        let stored = if journalled { Some(encode(graph, &input)?) } else { None };
-        Ok(Self { input, stored })
+    /// Takes an input. It must be encoded before it is journalled.
+    pub(super) const fn new(input: Input<S>) -> Self {
+        Self { input, stored: None }
+    }
+
+    /// Encodes the input.
+    pub(super) fn encode(&mut self, graph: &Graph<S>) -> Result<(), SessionError> {
+        if self.stored.is_none() {
+            self.stored = Some(encode(graph, &self.input)?);
+        }
+        Ok(())
     }
 
     /// Returns the input and its journalled form.
@@ -48,9 +56,7 @@ impl<S: State> EncodedInput<S> {
 
     /// Returns the journalled form of the input.
     pub(super) fn into_raw(mut self, graph: &Graph<S>) -> Result<RawInput, SessionError> {
-        if self.stored.is_none() {
-            self.stored = Some(encode(graph, &self.input)?);
-        }
+        self.encode(graph)?;
         Ok(self.into_parts().1)
     }
 }
@@ -107,9 +113,9 @@ impl Session {
             Input::State(given) => return begin(given).map_err(|error| (error, true)),
             Input::Update(update) => update,
         };
-        let mut state = match previous.state.take() {
+        let (mut state, is_read) = match previous.state.take() {
             Some(state) => match own_state::<S>(state) {
-                Ok(state) => state,
+                Ok(state) => (state, false),
                 Err((error, state)) => {
                     let other = self.check_graph_name(projection, graph.name());
                     previous.state = Some(state);
@@ -117,16 +123,16 @@ impl Session {
                 }
             },
             None => match read_contained::<S>(&projection.root) {
-                Ok(state) => state,
+                Ok(state) => (state, true),
                 Err(error) => {
                     let other = self.check_graph_name(projection, graph.name());
                     return Err((other.unwrap_or_else(|| error.into()), false));
                 }
             },
         };
-        // Without a journal, this restores the state if an update fails halfway.
-        let undo =
-            self.shared.store.is_none().then(|| contain("(state)", || Stored::new(&state, json::AGAIN)));
+        // Restores the state if an update fails halfway. The projection still has a state that was read from it.
+        let needs_undo = self.shared.store.is_none() && !is_read;
+        let undo = needs_undo.then(|| contain("(state)", || Stored::new(&state, json::AGAIN)));
         let applied = match contain("(input)", || state.apply(update)) {
             Ok(Ok(())) => begin(state),
             Ok(Err(error)) => Err(invalid_input(graph, error.to_string())),
@@ -135,7 +141,7 @@ impl Session {
         applied.map_err(|error| {
             let undone = undo.and_then(Result::ok).and_then(Result::ok);
             let undone = undone.and_then(|stored| stored.read::<S>().ok());
-            let kept = undone.is_some();
+            let kept = is_read || undone.is_some();
             previous.state = undone.map(|state| Arc::new(state) as _);
             (error, kept)
         })

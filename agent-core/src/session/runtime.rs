@@ -175,15 +175,15 @@ impl Runtime {
     /// ```
     #[must_use]
     pub fn session_of(&self, id: SessionId) -> Session {
-        let (cell, crowded) = {
-            let mut cells = self.0.cells.lock();
-            match cells.get(&id) {
-                Some(cell) => (Arc::clone(cell), false),
-                None => {
-                    let cell = Arc::new(SessionCell::new(id.clone(), Arc::clone(&self.0.observed)));
-                    cells.insert(id, Arc::clone(&cell));
-                    (cell, cells.len() > self.0.crowded.load(Ordering::Relaxed))
-                }
+        let known = self.0.cells.lock().get(&id).cloned();
+        let (cell, crowded) = match known {
+            Some(cell) => (cell, false),
+            None => {
+                // Created without the lock, which all sessions share.
+                let new = Arc::new(SessionCell::new(id.clone(), Arc::clone(&self.0.observed)));
+                let mut cells = self.0.cells.lock();
+                let cell = Arc::clone(cells.entry(id).or_insert(new));
+                (cell, cells.len() > self.0.crowded.load(Ordering::Relaxed))
             }
         };
         // Ids that were only looked up must not fill the memory. Leases are released by a task, which needs an executor.

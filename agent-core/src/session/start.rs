@@ -89,17 +89,10 @@ impl Session {
     ///
     /// Dropped while it waits for an earlier command on the session, nothing happens. Dropped later, the run is
     /// accepted and begun, or refused, without the caller.
-    pub(super) async fn accept<S: State>(
-        &self,
-        graph: &Graph<S>,
-        input: Input<S>,
-        options: RunOptions,
-        ack: AckMode,
-    ) -> Result<Run, SessionError> {
-        let instance = self.shared.instance(graph);
-        let graph = graph.clone();
+    pub(super) async fn accept<S: State>(&self, new: Box<NewRun<S>>) -> Result<Run, SessionError> {
+        let (instance, ack) = (self.shared.instance(&new.graph), new.ack);
         let start = async move |locked: LockedSession| {
-            let started = locked.start(&graph, instance, input, options, ack).await?;
+            let started = locked.start(new, instance).await?;
             let shared = Arc::clone(&locked.shared);
             // The run may end within this poll, and begin a queued one.
             drop(locked);
@@ -118,10 +111,18 @@ impl Session {
     }
 }
 
-/// A graph, erased and not.
-pub(super) struct RunGraph<'a, S: State> {
-    pub(super) graph: &'a Graph<S>,
-    pub(super) instance: Arc<dyn DynGraph>,
+/// A run to start. Boxed, because every future of a start holds it and is moved into another one.
+pub(super) struct NewRun<S: State> {
+    pub(super) graph: Graph<S>,
+    pub(super) input: EncodedInput<S>,
+    pub(super) options: RunOptions,
+    ack: AckMode,
+}
+
+impl<S: State> NewRun<S> {
+    pub(super) fn new(graph: &Graph<S>, input: Input<S>, options: RunOptions, ack: AckMode) -> Box<Self> {
+        Box::new(Self { graph: graph.clone(), input: EncodedInput::new(input), options, ack })
+    }
 }
 
 /// State and schedule of a session before a run that is undone.
@@ -134,71 +135,73 @@ pub(super) struct Rollback {
 impl LockedSession {
     async fn start<S: State>(
         &self,
-        graph: &Graph<S>,
+        mut new: Box<NewRun<S>>,
         instance: Arc<dyn DynGraph>,
-        input: Input<S>,
-        mut options: RunOptions,
-        ack: AckMode,
     ) -> Result<StartedRun, SessionError> {
         self.check_open()?;
-        options.check_context()?;
-        if let Some(unknown) = options.unknown_node(graph) {
+        new.options.check_context()?;
+        if let Some(unknown) = new.options.unknown_node(&new.graph) {
             let reason = format!("it has no node `{unknown}` for a breakpoint");
-            return Err(SessionError::InvalidInput { graph: graph.name().to_owned(), reason });
+            return Err(SessionError::InvalidInput { graph: new.graph.name().to_owned(), reason });
         }
-        let input = EncodedInput::new(graph, input, self.shared.store.is_some())?;
-        let graph = RunGraph { graph, instance };
+        if self.shared.store.is_some() {
+            let NewRun { graph, input, .. } = &mut *new;
+            input.encode(graph)?;
+        }
         let mut rollback = None;
         if let Some(live) = self.live_run().await {
             let labels = live.env.writer.labels();
-            options.resolve_default_labels(&labels);
-            self.check_labels(&options, &labels)?;
-            self.check_request(&options, &live.requests)?;
-            match options.on_busy {
+            new.options.resolve_default_labels(&labels);
+            self.check_labels(&new.options, &labels)?;
+            self.check_request(&new.options, &live.requests)?;
+            match new.options.on_busy {
                 BusyPolicy::Reject => return Err(self.busy(live.run(), live.status())),
                 // Boxed, here and below: what is rare would make the future of every run large.
                 BusyPolicy::Enqueue => {
                     let run = self.cell.next_run(live.runs);
-                    let run = Box::pin(self.enqueue(graph, input, options, &live.env.writer, run)).await?;
+                    let run = Box::pin(self.enqueue(*new, instance, &live.env.writer, run)).await?;
                     return Ok(StartedRun { run, future: None });
                 }
                 BusyPolicy::Interrupt => {
                     Box::pin(self.stop_live(&live)).await;
                 }
                 BusyPolicy::Rollback => {
-                    rollback = Some(Box::pin(self.rollback_to(&live.graph, live.accepted)).await?);
+                    let before = Box::pin(self.rollback_to(&live.graph, live.accepted)).await?;
+                    rollback = Some(Box::new(before));
                     Box::pin(self.stop_live(&live)).await;
                 }
             }
         }
         let idle = match self.idle().await {
             // Another process executes a run.
-            Err(busy @ SessionError::Busy { .. }) if options.on_busy != BusyPolicy::Reject => {
+            Err(busy @ SessionError::Busy { .. }) if new.options.on_busy != BusyPolicy::Reject => {
                 Box::pin(self.take_from_replica(busy)).await?;
                 self.idle().await?
             }
             idle => idle?,
         };
-        options.resolve_default_labels(&idle.projection().labels);
-        self.check_labels(&options, &idle.projection().labels)?;
-        self.check_request(&options, &idle.projection().requests)?;
+        new.options.resolve_default_labels(&idle.projection().labels);
+        self.check_labels(&new.options, &idle.projection().labels)?;
+        self.check_request(&new.options, &idle.projection().requests)?;
+        let on_busy = new.options.on_busy;
         let queue_is_empty = self.cell.inner.lock().queue.is_empty();
-        if options.on_busy == BusyPolicy::Enqueue && (idle.projection().status.is_busy() || !queue_is_empty) {
+        if on_busy == BusyPolicy::Enqueue && (idle.projection().status.is_busy() || !queue_is_empty) {
             let run = self.cell.next_run(idle.projection().runs);
             let writer = Arc::clone(idle.writer());
             // The journal is ahead of this projection from here on.
             idle.invalidate();
-            let run = Box::pin(self.enqueue(graph, input, options, &writer, run)).await?;
+            let run = Box::pin(self.enqueue(*new, instance, &writer, run)).await?;
             return Ok(StartedRun { run, future: None });
         }
         let first_queued = self.cell.inner.lock().queue.front().map(|queued| queued.run);
-        if let (BusyPolicy::Reject, Some(run)) = (options.on_busy, first_queued) {
+        if let (BusyPolicy::Reject, Some(run)) = (on_busy, first_queued) {
             // A queued run comes first.
             return Err(self.busy(run, RunStatus::Running));
         }
-        let (idle, before) = self.resolve_previous_run(idle, &options, rollback).await?;
+        let (idle, before) = self.resolve_previous_run(idle, on_busy, rollback).await?;
         let run = self.cell.next_run(idle.projection().runs);
-        self.begin_run(graph, input, options, ack, StartPoint { idle, before, run }).await
+        let accepted = self.accept_run(*new, instance, StartPoint { idle, before, run })?;
+        self.begin_run(accepted).await
     }
 
     /// Starts a queued run. The session must have no unfinished run.
@@ -209,17 +212,19 @@ impl LockedSession {
         run: RunId,
         queued: Queued,
     ) -> Result<Run, SessionError> {
-        let input =
-            EncodedInput::new(graph, super::queue::queued_input::<S>(&queued)?, self.shared.store.is_some())?;
+        let input = super::queue::queued_input::<S>(&queued)?;
         let (limits, durability, labels) = (queued.limits, queued.durability, queued.labels);
         // The request was checked when it was queued; its name stays known when the run leaves the queue.
         let (request, context, pauses) = (queued.request, queued.context, queued.pauses);
         let options =
             RunOptions { limits, durability, request, labels, context, pauses, ..RunOptions::default() };
+        let mut new = NewRun::new(graph, input, options, AckMode::AfterAccept);
+        if self.shared.store.is_some() {
+            new.input.encode(graph)?;
+        }
         let start = StartPoint { idle: self.idle().await?, before: Vec::new(), run };
-        let graph = RunGraph { graph, instance };
-        let started = self.begin_run(graph, input, options, AckMode::AfterAccept, start).await?;
-        Ok(started.spawn(&self.shared))
+        let accepted = self.accept_run(*new, instance, start)?;
+        Ok(self.begin_run(accepted).await?.spawn(&self.shared))
     }
 
     /// Ends an unfinished run that is not in memory, as the policy says. The entries that end it are stored in one append
@@ -227,13 +232,13 @@ impl LockedSession {
     async fn resolve_previous_run<'a>(
         &self,
         idle: IdleSession<'a>,
-        options: &RunOptions,
-        mut rollback: Option<Rollback>,
+        on_busy: BusyPolicy,
+        mut rollback: Option<Box<Rollback>>,
     ) -> Result<(IdleSession<'a>, Vec<(RunId, Fact)>), SessionError> {
         let mut before = Vec::new();
         let (run, status) = (idle.projection().run, idle.projection().status);
         if status.is_busy() {
-            match options.on_busy {
+            match on_busy {
                 BusyPolicy::Reject | BusyPolicy::Enqueue => return Err(self.busy(run, status)),
                 BusyPolicy::Interrupt => {
                     let changed = idle.projection().todos.clone().settle(TodoStatus::Cancelled, "stopped");
@@ -244,11 +249,12 @@ impl LockedSession {
                 BusyPolicy::Rollback => {
                     let (graph, accepted) =
                         (Arc::clone(&idle.projection().graph), idle.projection().accepted);
-                    rollback = Some(Box::pin(self.rollback_to(&graph, accepted)).await?);
+                    rollback = Some(Box::new(Box::pin(self.rollback_to(&graph, accepted)).await?));
                 }
             }
         }
-        if let Some(Rollback { version, state, mut schedule }) = rollback {
+        if let Some(rollback) = rollback {
+            let Rollback { version, state, mut schedule } = *rollback;
             // Task numbers are never used twice, those of the run that is undone included.
             schedule.next = schedule
                 .next
@@ -256,6 +262,14 @@ impl LockedSession {
             let schedule = to_raw_value(&schedule).expect("a schedule is numbers, names and JSON").into();
             let Stored { json, form } = state;
             before.push((run, Fact::RunRolledBack(Base { version, state: json, form, schedule })));
+        }
+        if !before.is_empty() {
+            // One append: nothing else may be in the writer's batch that could split it.
+            let writer = Arc::clone(idle.writer());
+            if let Err(error) = Box::pin(writer.wait_durable(writer.last())).await {
+                idle.invalidate();
+                return Err(error.into());
+            }
         }
         Ok((idle, before))
     }
@@ -277,15 +291,14 @@ impl LockedSession {
         Ok(Rollback { version, state, schedule })
     }
 
-    async fn begin_run<S: State>(
+    /// Applies the input and queues the acceptance of the run for the journal.
+    fn accept_run<S: State>(
         &self,
-        graph: RunGraph<'_, S>,
-        input: EncodedInput<S>,
-        options: RunOptions,
-        ack: AckMode,
+        new: NewRun<S>,
+        instance: Arc<dyn DynGraph>,
         start: StartPoint<'_>,
-    ) -> Result<StartedRun, SessionError> {
-        let RunGraph { graph, instance } = graph;
+    ) -> Result<Box<AcceptedRun<S>>, SessionError> {
+        let NewRun { graph, input, options, ack } = new;
         let (input, RawInput { state: raw_state, update: raw_update, form }) = input.into_parts();
         let StartPoint { idle, before, run } = start;
         let (writer, mut previous) = idle.into_parts();
@@ -298,7 +311,7 @@ impl LockedSession {
             }
             previous.projection.apply(Entry { seq, at: now, run: *run, fact: fact.clone() });
         }
-        let (state, schedule) = match self.apply_input(graph, input, &mut previous) {
+        let (state, schedule) = match self.apply_input(&graph, input, &mut previous) {
             Ok(applied) => applied,
             Err((error, kept)) => {
                 // A projection with unstored entries, or without its state, does not match the journal.
@@ -342,10 +355,6 @@ impl LockedSession {
         let summary =
             writer.is_durable().then(|| Summary::new(graph.name(), RunStatus::Running.as_str(), run, now));
         self.shared.keep_leases();
-        if !before.is_empty() {
-            // One append: nothing else may be in the writer's batch that could split it.
-            self.wait_durable(&writer, writer.last()).await?;
-        }
         let facts = before.into_iter().chain([(run, Fact::RunAccepted(Box::new(fact)))]);
         let accepted = match writer.push_each(facts, summary) {
             Ok(seq) => seq,
@@ -354,21 +363,14 @@ impl LockedSession {
                 return Err(error.into());
             }
         };
-        let wait = match durability {
+        let waits = match durability {
             Durability::Sync => true,
             Durability::Async => ack == AckMode::AfterAccept,
             Durability::Exit => false,
         };
-        if wait {
-            self.wait_durable(&writer, accepted).await?;
-        }
-        if durability == Durability::Async {
-            writer.flush_soon();
-        }
         let fact = Fact::RunAccepted(Box::new(noted));
         projection.apply(Entry { seq: accepted, at: now, run, fact });
         projection.root = FrameProjection::default();
-        self.cell.pending_questions.clear();
         let init = RunInit {
             projection,
             schedule,
@@ -382,7 +384,20 @@ impl LockedSession {
             starts: None,
             resumed: false,
         };
-        Ok(self.spawn_run(graph, instance, &writer, init))
+        Ok(Box::new(AcceptedRun { graph, instance, writer, init, accepted, waits }))
+    }
+
+    /// Waits until the acceptance of a run is stored, if its durability requires it, and creates the run in memory.
+    async fn begin_run<S: State>(&self, run: Box<AcceptedRun<S>>) -> Result<StartedRun, SessionError> {
+        if run.waits {
+            self.wait_durable(&run.writer, run.accepted).await?;
+        }
+        let AcceptedRun { graph, instance, writer, init, .. } = *run;
+        if init.durability == Durability::Async {
+            writer.flush_soon();
+        }
+        self.cell.pending_questions.clear();
+        Ok(self.spawn_run(&graph, instance, &writer, init))
     }
 
     /// Waits until `seq` is stored. After a failure the next command reads the store.
@@ -408,6 +423,7 @@ impl LockedSession {
         let projection = init.projection;
         let span = telemetry::run(self.id(), projection.run, graph.name(), init.resumed);
         telemetry::run_input(&span, &*init.state);
+        let span = (!span.is_disabled()).then(|| Box::new(span));
         let env = Arc::new(RunContext {
             session: self.id().clone(),
             run: projection.run,
@@ -467,7 +483,10 @@ fn run_future<S: State>(
 ) -> RunFuture {
     let span = start.span.clone();
     let future: RunFuture = Box::pin(supervise(shared, cell, live, frame, start));
-    if span.is_disabled() { future } else { Box::pin(future.instrument(span)) }
+    match span {
+        Some(span) => Box::pin(future.instrument(*span)),
+        None => future,
+    }
 }
 
 /// A session without an unfinished run, the entries to store before the acceptance, and the number of the new run.
@@ -475,6 +494,18 @@ struct StartPoint<'a> {
     idle: IdleSession<'a>,
     before: Vec<(RunId, Fact)>,
     run: RunId,
+}
+
+/// A run with its acceptance queued for the journal. Boxed, because the future that waits for the store holds it.
+struct AcceptedRun<S: State> {
+    graph: Graph<S>,
+    instance: Arc<dyn DynGraph>,
+    writer: Arc<JournalWriter>,
+    init: RunInit<S>,
+    /// The number of the acceptance.
+    accepted: Seq,
+    /// Whether the run begins only when the acceptance is stored.
+    waits: bool,
 }
 
 /// Initial values of a run in memory.

@@ -40,8 +40,8 @@ enum RunEnd {
 pub(crate) struct RunStart {
     /// Projection of the session at the start of the run; becomes its idle projection.
     pub(crate) projection: Box<Projection>,
-    /// The run's span.
-    pub(crate) span: tracing::Span,
+    /// The run's span, if it is recorded. Boxed, because a suspended run has room for it three times.
+    pub(crate) span: Option<Box<tracing::Span>>,
 }
 
 /// Drives a run to its end and cleans up: nothing of it is left in memory afterwards.
@@ -138,8 +138,9 @@ fn end_run<'a, S: State>(
             }
         };
         let code = result.error.as_deref().map(RunError::code);
-        telemetry::run_ended(&span, &result.status, result.supersteps, code);
-        drop(span);
+        if let Some(span) = span {
+            telemetry::run_ended(&span, &result.status, result.supersteps, code);
+        }
         let lost = match result.status {
             RunStatus::Failed | RunStatus::Paused => LostRun::of(cell, live, &result),
             _ => None,

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::strict::{MISSPELLED, Strict};
 use crate::{
     error::{ApiError, Rejection},
-    http::request::RequestContext,
+    http::{budget::InputBudget, request::RequestContext},
 };
 
 /// Maximum nesting depth.
@@ -20,9 +20,9 @@ pub(crate) const DEPTH: usize = 64;
 /// Factor by which the memory of a parsed body may exceed the maximum size of a body.
 const EXPANSION: usize = 40;
 
-impl<A> RequestContext<A> {
+impl<A: InputBudget> RequestContext<A> {
     /// Reads the whole body as JSON text, within the limits of size and time. The memory of the parsed body stays reserved
-    /// until `memory` is cleared.
+    /// until `memory` is dropped.
     ///
     /// # Errors
     ///

@@ -8,10 +8,7 @@ pub(crate) mod ownership;
 use std::{collections::HashSet, fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use agent_core::secret::Secret;
-use hyper::{
-    HeaderMap, Version,
-    header::{self, HeaderName},
-};
+use hyper::{HeaderMap, Version, header};
 
 pub use jwt::Jwt;
 
@@ -422,19 +419,35 @@ const PROXY_PREFIXES: [&str; 11] = [
 /// Returns whether a request came through a proxy: it has a header that proxies add, or uses HTTP/1.0, which is nginx's
 /// default.
 fn is_forwarded(version: Version, headers: &HeaderMap) -> bool {
-    let of_proxy = |name: &HeaderName| {
-        PROXY_HEADERS.contains(&name.as_str())
-            || PROXY_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
-    };
-    version < Version::HTTP_11 || headers.keys().any(of_proxy)
+    version < Version::HTTP_11 || headers.keys().any(|name| is_of_proxy(name.as_str()))
+}
+
+/// Returns whether proxies add a header of this name.
+fn is_of_proxy(name: &str) -> bool {
+    // Most headers have another first letter, and are not compared with the lists.
+    matches!(name.as_bytes().first(), Some(b'c' | b'f' | b'p' | b't' | b'v' | b'w' | b'x'))
+        && (PROXY_HEADERS.contains(&name) || PROXY_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderName;
+
     use super::*;
 
     fn headers(of: &[(&'static str, &str)]) -> HeaderMap {
         of.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn every_header_of_a_proxy_makes_a_request_a_remote_one() {
+        let names = PROXY_HEADERS.iter().copied().map(str::to_owned);
+        for name in names.chain(PROXY_PREFIXES.iter().map(|prefix| format!("{prefix}a"))) {
+            assert!(is_of_proxy(&name), "{name}");
+        }
+        for name in ["host", "content-type", "cookie", "forward", "x-request-id", "traceparent", "via-x"] {
+            assert!(!is_of_proxy(name), "{name}");
+        }
     }
 
     #[test]

@@ -82,7 +82,10 @@ where
         async move {
             let body = context.body().await?;
             let (mut parts, _) = context.request.into_parts();
-            parts.extensions.insert(context.path_params);
+            // Without them, a path without variable parts needs no map of extensions.
+            if !context.path_params.0.is_empty() {
+                parts.extensions.insert(context.path_params);
+            }
             Ok(handle(Request::from_parts(parts, body)).await.map(|body| body.0))
         }
     })

@@ -301,7 +301,7 @@ async fn start_run(context: &mut RequestContext, wait_for: WaitFor) -> Result<Ru
         WaitFor::Acceptance => session.run_json(agent.graph(), input).options(options).start().await,
     };
     // The run now owns the input, however long the response takes.
-    context.memory.clear();
+    context.memory = None;
     let app = &context.app;
     match started {
         Ok(run) => {

@@ -211,7 +211,7 @@ async fn start(context: &mut RequestContext) -> Result<(ConversationStream, bool
         }
     };
     context.release_when_idle(permit, &run);
-    context.memory.clear();
+    context.memory = None;
     let conversation = ConversationStream::new(run, events, Contract::ToolChat, ModelText::Forward);
     Ok((conversation.with_earlier_calls(earlier_calls), korean))
 }

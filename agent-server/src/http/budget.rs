@@ -32,6 +32,12 @@ impl Budget {
     }
 }
 
+/// Application state with a budget for the input of callers.
+pub(crate) trait InputBudget {
+    /// Returns the budget.
+    fn input_budget(&self) -> &Budget;
+}
+
 /// Bytes reserved for one caller. Dropping it releases them.
 #[derive(Debug)]
 pub(crate) struct Share {

@@ -9,6 +9,9 @@ use std::{
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// Responses up to this size are written from one buffer. The system call for several buffers takes longer than the copy.
+const SMALL: usize = 1024;
+
 /// A stream that adds a body to these responses. Every response of this server has a body, so that an empty one is the
 /// library's.
 pub(crate) struct ErrorBodies<T> {
@@ -37,6 +40,27 @@ impl<T: AsyncWrite + Unpin> ErrorBodies<T> {
         self.pending.clear();
         self.written = 0;
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> ErrorBodies<T> {
+    fn poll_write_parts(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut self.stream);
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        if parts.len() < 2 || total > SMALL {
+            return stream.poll_write_vectored(cx, parts);
+        }
+        let mut buffer = [0; SMALL];
+        let mut at = 0;
+        for part in parts {
+            buffer[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        stream.poll_write(cx, &buffer[..total])
     }
 }
 
@@ -95,7 +119,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ErrorBodies<T> {
                 self.pending = response;
                 Poll::Ready(Ok(count))
             }
-            None => Pin::new(&mut self.stream).poll_write_vectored(cx, parts),
+            None => self.poll_write_parts(cx, parts),
         }
     }
 
@@ -117,6 +141,53 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ErrorBodies<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Notes the size of each write, and takes at most 7 bytes of it.
+    #[derive(Default)]
+    struct Written(Vec<u8>, Vec<usize>);
+
+    impl AsyncWrite for Written {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = bytes.len().min(7);
+            self.0.extend_from_slice(&bytes[..count]);
+            self.1.push(bytes.len());
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_small_response_is_one_write_and_a_large_one_is_not_copied() {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for (body, first_write) in [(5, 5 + 9), (SMALL - 9, SMALL), (SMALL, 9)] {
+            let (head, body) = (b"HTTP head".to_vec(), vec![b'x'; body]);
+            let mut stream = ErrorBodies::new(Written::default());
+            let (mut head_left, mut body_left) = (&head[..], &body[..]);
+            while !(head_left.is_empty() && body_left.is_empty()) {
+                let parts = [io::IoSlice::new(head_left), io::IoSlice::new(body_left)];
+                let Poll::Ready(Ok(count)) = Pin::new(&mut stream).poll_write_vectored(&mut cx, &parts)
+                else {
+                    panic!("this stream is always ready");
+                };
+                let of_head = count.min(head_left.len());
+                head_left = &head_left[of_head..];
+                body_left = &body_left[count - of_head..];
+            }
+            assert_eq!(stream.stream.0, [head, body].concat());
+            assert_eq!(stream.stream.1[0], first_write);
+        }
+    }
 
     #[test]
     fn only_empty_errors_get_a_body() {

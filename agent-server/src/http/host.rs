@@ -68,9 +68,10 @@ impl Hosts {
         let Some(host) = host else { return true };
         let name = host.host().trim_end_matches('.');
         let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        let last = name.rsplit('.').next().unwrap_or(name);
+        // Most requests have an address.
         let is_local = || {
-            last.eq_ignore_ascii_case("localhost") || !name.contains('.') || bare.parse::<IpAddr>().is_ok()
+            let last = || name.rsplit('.').next().unwrap_or(name);
+            bare.parse::<IpAddr>().is_ok() || !name.contains('.') || last().eq_ignore_ascii_case("localhost")
         };
         match self {
             Self::Any => true,

@@ -10,7 +10,10 @@ use hyper::{
     body::{Body as _, Incoming},
 };
 
-use super::{budget::Share, query::Query};
+use super::{
+    budget::{InputBudget, Share},
+    query::Query,
+};
 use crate::{
     auth::Subject,
     error::{ApiError, Rejection},
@@ -94,11 +97,12 @@ pub(crate) struct RequestContext<A> {
     /// The authenticated caller, if callers are authenticated.
     pub(crate) subject: Option<Subject>,
     pub(crate) body_limits: BodyLimits,
-    /// Memory reserved for the body.
-    pub(crate) memory: Share,
+    /// Memory reserved for the body. `None` until it is read: a request without a body does not change the counter of the
+    /// budget, which all threads share.
+    pub(crate) memory: Option<Share>,
 }
 
-impl<A> RequestContext<A> {
+impl<A: InputBudget> RequestContext<A> {
     /// Returns a part of the path; empty if the pattern has no part with this name.
     pub(crate) fn path_param(&self, name: &str) -> &str {
         self.path_params.get(name)
@@ -113,7 +117,7 @@ impl<A> RequestContext<A> {
         Query::parse(self.request.uri().query().unwrap_or_default())
     }
 
-    /// Reads the whole body, within the limits of size and time. Its memory stays reserved until `memory` is cleared.
+    /// Reads the whole body, within the limits of size and time. Its memory stays reserved until `memory` is dropped.
     ///
     /// # Errors
     ///
@@ -134,8 +138,9 @@ impl<A> RequestContext<A> {
         if body.is_end_stream() {
             return Ok(Bytes::new());
         }
+        let memory = self.memory.get_or_insert_with(|| self.app.input_budget().share());
         let read = {
-            let mut reading = pin!(read(body, limit, &mut self.memory));
+            let mut reading = pin!(read(body, limit, memory));
             // Small bodies arrive together with the headers and need no timer.
             match poll_immediate(reading.as_mut()).await {
                 Some(read) => Ok(read),
@@ -165,7 +170,8 @@ impl<A> RequestContext<A> {
     ///
     /// 503 if the memory for callers' input is used up.
     pub(crate) fn reserve(&mut self, bytes: usize) -> Result<(), ApiError> {
-        if self.memory.grow(bytes) { Ok(()) } else { Err(overloaded()) }
+        let memory = self.memory.get_or_insert_with(|| self.app.input_budget().share());
+        if memory.grow(bytes) { Ok(()) } else { Err(overloaded()) }
     }
 }
 

@@ -110,8 +110,10 @@ async fn serve_connection(
     shutdown: CancellationToken,
 ) -> Result<(), hyper::Error> {
     let header_timer = stream.header_timer();
-    let service = service_fn(move |request| {
-        let (app, guard) = (Arc::clone(&app), header_timer.request_started());
+    // Borrowed: connections on different threads would wait for each other at the counter of an `Arc`.
+    let app = &app;
+    let service = service_fn(|request| {
+        let guard = header_timer.request_started();
         async move { Ok::<_, Infallible>(dispatch::dispatch(app, peer, guard, request).await) }
     });
     let mut http = http1::Builder::new();
@@ -119,7 +121,10 @@ async fn serve_connection(
     http.header_read_timeout(None).max_buf_size(HEADER_BYTES).max_headers(HEADERS);
     let mut connection =
         pin!(http.serve_connection(TokioIo::new(ErrorBodies::new(stream)), service).with_upgrades());
+    // Polled after each request. Each child token has its own lock.
+    let shutdown = shutdown.child_token();
     tokio::select! {
+        biased;
         result = connection.as_mut() => result,
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();

@@ -1,6 +1,11 @@
 //! Dispatches requests: routing, CORS, authentication, rate limit, logging. Every error becomes a response.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    time::Instant,
+};
 
 use futures::FutureExt;
 use hyper::{
@@ -32,7 +37,7 @@ use crate::{
 
 /// Responds to a request. Errors become responses too.
 pub(super) async fn dispatch(
-    app: Arc<AppState>,
+    app: &Arc<AppState>,
     peer: IpAddr,
     guard: RequestGuard,
     request: Request<Incoming>,
@@ -42,8 +47,7 @@ pub(super) async fn dispatch(
     let client = app.options.proxies.client(peer, request.headers());
     let id = request_id(request.headers());
     let caller = cors::caller(&app.options.origins, request.headers());
-    let shared = Arc::clone(&app);
-    let found = shared.router.find(request.method(), request.uri().path());
+    let found = app.router.find(request.method(), request.uri().path());
     let (mut response, metrics) = match host.and_then(|host| Ok((host, found?))) {
         Ok((host, RouteMatch::Route(route, metrics, params))) => {
             let span = match route.auth {
@@ -62,18 +66,18 @@ pub(super) async fn dispatch(
             (response, metrics)
         }
         Ok((_, RouteMatch::Preflight(methods))) => {
-            (preflight(&caller, methods, request.headers()), shared.router.unmatched())
+            (preflight(&caller, methods, request.headers()), app.router.unmatched())
         }
         // The preflight succeeds, so that the page can read the 404 of its request.
         Err(error) if error.status == StatusCode::NOT_FOUND && is_preflight(&request) => {
             let method = request.headers().get(header::ACCESS_CONTROL_REQUEST_METHOD);
             let method = method.and_then(|method| method.to_str().ok()).unwrap_or_default();
-            (preflight(&caller, method, request.headers()), shared.router.unmatched())
+            (preflight(&caller, method, request.headers()), app.router.unmatched())
         }
         Err(error) => {
             let contract = Contract::of_path(request.uri().path());
             let response = refuse(request, error_response(contract, &error)).await;
-            (response, shared.router.unmatched())
+            (response, app.router.unmatched())
         }
     };
     cors::add_headers(&caller, response.headers_mut());
@@ -103,7 +107,7 @@ struct RequestMeta<'a> {
 
 /// Checks the request against the policy of its route and runs the handler.
 async fn respond(
-    app: Arc<AppState>,
+    app: &Arc<AppState>,
     meta: RequestMeta<'_>,
     route: &Route<AppState>,
     path_params: PathParams,
@@ -164,22 +168,26 @@ async fn respond(
         request.extensions_mut().insert(subject.clone());
     }
     let context = RequestContext {
-        memory: app.input.share(),
+        memory: None,
         body_limits: BodyLimits { bytes: app.options.body_bytes, timeout: app.options.body_time },
-        app,
+        app: Arc::clone(app),
         request,
         path_params,
         peer: client,
         subject: subject.clone(),
     };
-    let handled = AssertUnwindSafe(async { (route.handler)(context).await }).catch_unwind();
-    let handled = async {
-        match route.auth {
-            AuthPolicy::Public => handled.await,
-            _ => handled.instrument(access_log::log_span(id, &method, &route.path)).await,
+    // The future of the handler is boxed, so that this one keeps no room for the context.
+    let handled = match panic::catch_unwind(AssertUnwindSafe(|| (route.handler)(context))) {
+        Ok(handled) => {
+            let span = match route.auth {
+                AuthPolicy::Public => Span::none(),
+                _ => access_log::log_span(id, &method, &route.path),
+            };
+            AssertUnwindSafe(handled).catch_unwind().instrument(span).await
         }
+        Err(panic) => Err(panic),
     };
-    let result: HandlerResult = handled.await.unwrap_or_else(|_| {
+    let result: HandlerResult = handled.unwrap_or_else(|_| {
         tracing::error!(path = route.path, "a handler panicked");
         Err(ApiError::internal())
     });

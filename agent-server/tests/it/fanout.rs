@@ -8,6 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use agent_core::{
+    journal::{InMemoryJournal, JournalStore, StoreError},
+    testing::{HookedStore, StoreCall, StoreHook},
+};
 use agent_server::TaskAgent;
 use serde_json::{Map, Value, json};
 use tokio::{
@@ -136,6 +140,52 @@ async fn the_result_of_a_run_is_computed_once_for_all_its_subscribers() {
     for (one, other) in all.iter().zip(&all[4..]) {
         assert_eq!(one, other, "subscribers of one kind see the same");
     }
+}
+
+/// Counts the reads of a journal.
+#[derive(Debug, Default)]
+struct Reads(AtomicUsize);
+
+impl StoreHook for Reads {
+    async fn before(&self, call: StoreCall) -> Result<(), StoreError> {
+        if matches!(call, StoreCall::Read | StoreCall::Snapshot | StoreCall::Head) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+}
+
+/// Returns how often the journal is read, and a result computed, while a run completes before its subscribers.
+async fn reads_at_completion(subscribers: usize) -> (usize, usize) {
+    let results = Arc::new(AtomicUsize::new(0));
+    let store = Arc::new(HookedStore::new(Arc::new(InMemoryJournal::new()), Reads::default()));
+    let runtime = puppet().0.journal(Arc::clone(&store) as Arc<dyn JournalStore>);
+    let agent = Counting(Arc::clone(&results));
+    let here = Here::kept(runtime, |server| server.agent(agent)).await;
+    let mut sockets = Vec::new();
+    for _ in 0..subscribers {
+        sockets.push(here.socket("s", "").await);
+    }
+    let session = here.runtime.session("s").unwrap();
+    // In the first run, every subscriber reads the journal up to the live events.
+    for _ in 0..2 {
+        store.0.store(0, Ordering::SeqCst);
+        results.store(0, Ordering::SeqCst);
+        let input = json!({"message": "hi", "response": null});
+        session.run_json("puppet", input).start().await.unwrap();
+        for socket in &mut sockets {
+            socket.until("complete").await;
+        }
+    }
+    (store.0.load(Ordering::SeqCst), results.load(Ordering::SeqCst))
+}
+
+#[tokio::test]
+async fn a_completion_costs_the_same_reads_and_one_result_for_one_or_400_subscribers() {
+    let (reads, results) = reads_at_completion(1).await;
+    assert_eq!(results, 1);
+    // With both ends of their connections, more would exceed the usual limit of 1,024 open files.
+    assert_eq!(reads_at_completion(400).await, (reads, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::broadcast};
 use tokio_util::task::TaskTracker;
 
-use super::{DONE, burst_message, chunk};
+use super::{DONE, HEALTHY, burst_message, chunk};
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -87,7 +87,7 @@ async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) -> Result<R
         return Ok(response.map(|_| Full::new(Bytes::new()).boxed_unsync()));
     }
     if request.method() == Method::GET {
-        return Ok(full(r#"{"status":"ok"}"#));
+        return Ok(full(HEALTHY));
     }
     let Ok(body) = request.into_body().collect().await else { return Ok(full("broken")) };
     let body: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();

@@ -30,5 +30,8 @@ pub fn chunk(index: u64) -> String {
     format!("data: {}\n\n", json!({"type": "chunk", "index": index, "content": format!("word{index} ")}))
 }
 
+/// The answer of `/health`.
+pub const HEALTHY: &str = r#"{"status":"ok"}"#;
+
 /// End of the streamed answer.
 pub const DONE: &str = "data: [DONE]\n\n";

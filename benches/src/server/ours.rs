@@ -20,7 +20,7 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{DONE, burst_message, chunk};
+use super::{DONE, HEALTHY, burst_message, chunk};
 
 /// State of the three nodes.
 #[derive(State, Clone, Default, Serialize, Deserialize)]
@@ -97,7 +97,7 @@ pub async fn bind(port: u16) -> std::result::Result<Server, Box<dyn std::error::
     Ok(Server::builder(plain.clone())
         .options(|options| options.connections = 20_000)
         .without_builtin_routes()
-        .route(Method::GET, "/health", async |_| json(StatusCode::OK, &json!({"status": "ok"})))
+        .route(Method::GET, "/health", async |_| respond(StatusCode::OK, HEALTHY))
         .route(Method::POST, "/api/agent/run", run(&plain))
         .route(Method::POST, "/api/agent/run-durable", run(&durable))
         .route(Method::POST, "/api/agent/run-async", move |request: Request<Bytes>| {
@@ -193,7 +193,11 @@ fn bad(reported: &str) -> Response<Body> {
 }
 
 fn json(status: StatusCode, body: &Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(body.to_string()));
+    respond(status, body.to_string())
+}
+
+fn respond(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.into()));
     *response.status_mut() = status;
     let kind = header::HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -151,7 +151,7 @@ pub(super) async fn chat(mut context: RequestContext) -> HandlerResult {
         }
     };
     context.release_when_idle(permit, &run);
-    context.memory.clear();
+    context.memory = None;
     let conversation = ConversationStream::new(run, events, Contract::Chat, text_mode(&**agent));
     let conversation = conversation.with_earlier_calls(earlier_calls(&session, &begins).await);
     let stream = UiStream::new(Arc::clone(&app), Arc::clone(agent), conversation, begins, stream_permit);
