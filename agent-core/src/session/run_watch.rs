@@ -147,11 +147,16 @@ impl RunSender {
     pub(crate) async fn wait_removed(&self) {
         self.watch.until(|now| now.removed.then_some(())).await;
     }
+
+    /// Ends the wait of the callers without a result, as dropping the sender does.
+    pub(crate) fn close(&self) {
+        self.watch.change(|now| now.closed = true);
+    }
 }
 
 impl Drop for RunSender {
     fn drop(&mut self) {
-        self.watch.change(|now| now.closed = true);
+        self.close();
     }
 }
 
