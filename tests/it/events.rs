@@ -47,17 +47,6 @@ async fn numbers(subscription: &mut Subscription) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn events_of_an_unknown_session_are_not_found_and_a_page_after_the_end_is_empty() {
-    let runtime = on(&journal()).build();
-    let unknown = runtime.session("unknown").unwrap().events(Seq::ZERO, 10).await.unwrap_err();
-    assert_eq!(unknown.code(), agent_core::Code::SessionNotFound, "{unknown}");
-    let session = runtime.session("s").unwrap();
-    session.run(&chatty(1), Trail::update()).await.unwrap();
-    let last = session.status().await.unwrap().last;
-    assert!(session.events(last, 10).await.unwrap().is_empty());
-}
-
-#[tokio::test]
 async fn a_subscriber_from_before_during_or_after_sees_each_number_once_in_order() {
     let runtime = on(&journal()).build();
     let session = runtime.session("s").unwrap();

@@ -211,9 +211,6 @@ impl Session {
     pub async fn events(&self, after: Seq, limit: usize) -> Result<Vec<crate::Event>, SessionError> {
         let entries = read_entries(&**self.store()?, self.id(), after, limit.min(10_000)).await?;
         self.cell.check_exists()?;
-        if entries.is_empty() {
-            self.head().await?;
-        }
         Ok(entries.iter().map(|entry| crate::Event::of(self.id(), entry)).collect())
     }
 
