@@ -236,6 +236,19 @@ async fn a_conflict_names_the_field_and_both_nodes() {
 }
 
 #[tokio::test]
+async fn a_state_that_panics_when_it_is_serialized_is_an_error_for_its_reader() {
+    let graph = Graph::<Glass>::builder("glass")
+        .node("a", async |_: &Glass, _: &Context| Ok(Glass::update().piece(Fragile(-1))))
+        .edge(START, "a")
+        .edge("a", END)
+        .build()
+        .unwrap();
+    let session = Runtime::builder().build().session("s").unwrap();
+    assert!(soon(session.run(&graph, Glass::update())).await.unwrap().is_completed());
+    assert_eq!(session.state_json().await.unwrap_err().code().name(), "panicked");
+}
+
+#[tokio::test]
 async fn a_timeout_of_any_length_can_be_set() {
     for (run, idle) in [(Duration::MAX, Duration::MAX), (Duration::from_secs(60), Duration::MAX)] {
         let node = step.timeout(run).idle_timeout(idle).cache(Duration::MAX, |_: &Trail| 1);
