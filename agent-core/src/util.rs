@@ -1,6 +1,11 @@
-//! Shortening and hashing of text.
+//! Shortening and hashing of text; waits that can be added to a time.
 
-use std::any::Any;
+use std::{any::Any, time::Duration};
+
+/// Returns `wait`, at most 30 years: a longer one, such as [`Duration::MAX`] for "never", cannot be added to a time.
+pub(crate) fn bounded(wait: Duration) -> Duration {
+    wait.min(Duration::from_secs(30 * 365 * 86_400))
+}
 
 /// Returns the first `max` characters of `text`, with an ellipsis if it was cut.
 pub(crate) fn shorten(text: &str, max: usize) -> String {

@@ -38,6 +38,33 @@ fn two() -> Graph<Talk> {
 }
 
 #[tokio::test]
+async fn the_text_of_an_option_that_is_no_text_names_it_before_its_place_does() {
+    let options = [json!(2), json!(1), json!(250), json!(true), json!(null)];
+    for (answer, named) in [
+        (json!("1"), Some(json!(1))),
+        (json!(" 250\n"), Some(json!(250))),
+        (json!("True"), Some(json!(true))),
+        (json!("null"), Some(json!(null))),
+        (json!("3"), Some(json!(250))),
+        (json!(""), None),
+    ] {
+        let options = options.clone();
+        let graph = one(async move |_: &Talk, cx: &Context| {
+            Ok(Talk::update().said([cx.ask::<Value>(Question::choose("Which?", options.clone())).await?]))
+        });
+        let session = on(&journal()).build().session("s").unwrap();
+        soon(session.run(&graph, Talk::update())).await.unwrap();
+        let run = session.answer(Answers::only(answer.clone())).await;
+        let Some(named) = named else {
+            assert!(run.is_err(), "{answer}");
+            continue;
+        };
+        let outcome = soon(run.unwrap().outcome::<Talk>()).await.unwrap();
+        assert_eq!(outcome.state().unwrap().said, [named], "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn every_json_value_is_a_legal_answer_also_after_a_restart() {
     for value in [Value::Null, json!(false), json!(0), json!(""), json!({}), json!([])] {
         for restart in [false, true] {

@@ -110,6 +110,25 @@ async fn runs_in_line_survive_the_process() {
     assert_eq!(session.state::<Trail>().await.unwrap().steps, ["run 1", "run 2"]);
 }
 
+#[tokio::test]
+async fn a_caller_that_awaits_a_queued_run_learns_that_the_runtime_shuts_down() {
+    for store in [Some(Arc::new(InMemoryJournal::new())), None] {
+        let builder = Runtime::builder().provide(Arc::new(Gate::default()));
+        let runtime = match store {
+            Some(store) => builder.journal(store).build(),
+            None => builder.build(),
+        };
+        let session = runtime.session("s").unwrap();
+        let queue = || RunOptions::default().on_busy(BusyPolicy::Enqueue);
+        session.run(&gated(), held(true)).options(queue()).start().await.unwrap();
+        let queued = session.run(&gated(), held(false)).options(queue()).start().await.unwrap();
+        runtime.shutdown(Duration::ZERO).await;
+        let outcome = tokio::time::timeout(Duration::from_secs(10), queued.outcome::<Trail>()).await;
+        let error = outcome.expect("the call waits although the run cannot begin").map(|_| ()).unwrap_err();
+        assert!(matches!(error, SessionError::ShuttingDown), "{error}");
+    }
+}
+
 /// Lets a run end while the next one is being queued: at each of the points where the call waits.
 #[tokio::test]
 async fn a_run_queued_while_the_one_before_it_ends_is_begun() {

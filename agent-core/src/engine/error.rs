@@ -96,7 +96,7 @@ pub enum RunError {
         source: ApplyError,
     },
     /// A node or branch selected a target that it does not declare.
-    #[error("`{from}` selected `{target}`, which it does not declare; declared: {}", declared.join(", "))]
+    #[error("`{from}` selected `{target}`, which it does not declare; declared: {}", listed(declared))]
     UndeclaredTarget {
         /// The node.
         from: String,
@@ -391,6 +391,11 @@ impl From<RoutingError> for RunError {
             RoutingError::Panicked { from, message } => Self::Panicked { node: from, message },
         }
     }
+}
+
+/// Returns the declared targets, for an error.
+fn listed(declared: &[String]) -> String {
+    if declared.is_empty() { "none".to_owned() } else { declared.join(", ") }
 }
 
 /// Returns the number of attempts as a part of a message, if there were several.

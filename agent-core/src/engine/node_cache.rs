@@ -37,7 +37,7 @@ impl NodeCache {
             kept.retain(|_, (until, _)| *until > now);
         }
         if kept.len() < Self::KEPT {
-            kept.insert(key, (now + ttl, Arc::new(outcome)));
+            kept.insert(key, (now + crate::util::bounded(ttl), Arc::new(outcome)));
         }
     }
 }

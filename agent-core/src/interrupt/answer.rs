@@ -129,7 +129,7 @@ pub enum AnswerError {
     #[error("session has no open question")]
     NothingAsked,
     /// No open question has this id, and none with it was answered in this run.
-    #[error("no open question has the id `{question}`; open: {}", open.join(", "))]
+    #[error("no open question has the id `{question}`{}", listed(open))]
     Unknown {
         /// The id, cut.
         question: String,
@@ -199,6 +199,20 @@ pub(crate) fn check_question(question: &Question) -> Result<(), String> {
 /// Maximum length of a text that is compared with labels, in bytes.
 const LONGEST_LABEL: usize = 4 * 1024;
 
+/// Returns the ids of the open questions, for an error.
+fn listed(open: &[String]) -> String {
+    if open.is_empty() { "; none is open".to_owned() } else { format!("; open: {}", open.join(", ")) }
+}
+
+/// Returns the text of an option, as forms and buttons send it: the string itself, or the JSON of another value.
+fn text_of(option: &Value) -> Cow<'_, str> {
+    match option {
+        Value::String(text) => Cow::Borrowed(text),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Cow::Owned(option.to_string()),
+        Value::Array(_) | Value::Object(_) => Cow::Borrowed(""),
+    }
+}
+
 /// Returns the option that `value` names: itself, its text or one of its labels whatever the case and the blanks around,
 /// or its number from 1. `None`: it names none.
 fn option_of<'a>(question: &'a Question, value: &Value) -> Option<&'a Value> {
@@ -211,10 +225,12 @@ fn option_of<'a>(question: &'a Question, value: &Value) -> Option<&'a Value> {
     match value {
         Value::String(text) if text.len() <= LONGEST_LABEL => {
             let text = folded(text);
+            if text.is_empty() && !options.iter().any(|option| option.as_str().is_some_and(str::is_empty)) {
+                return None;
+            }
             let is_same = |(at, option): &(usize, &Value)| {
-                let labels = question.labels.get(*at).into_iter().flatten();
-                let mut texts = labels.map(String::as_str).chain(option.as_str());
-                texts.any(|label| folded(label) == text)
+                let mut labels = question.labels.get(*at).into_iter().flatten();
+                labels.any(|label| folded(label) == text) || folded(&text_of(option)) == text
             };
             let named = options.iter().enumerate().find(is_same).map(|(_, option)| option);
             // In an open question, a number may be the answer itself.
@@ -306,9 +322,17 @@ mod tests {
         ] {
             assert_eq!(option_of(&question, &answer).and_then(Value::as_str), option, "{answer}");
         }
-        // Options that are numbers are meant themselves before their places are.
-        let sizes = Question::choose("Which?", [2, 1]);
-        assert_eq!(option_of(&sizes, &json!(1)), Some(&json!(1)));
+        // Options that are numbers are meant themselves before their places are, also as text.
+        let sizes = Question::choose("Which?", [2, 1, 250]);
+        for (answer, option) in [(json!(1), 1), (json!(" 1 "), 1), (json!("250"), 250), (json!(3), 250)] {
+            assert_eq!(option_of(&sizes, &answer), Some(&json!(option)), "{answer}");
+        }
+        let others = Question::choose("Really?", [json!(true), json!(null), json!([])]);
+        for (answer, option) in
+            [("True", Some(json!(true))), ("null", Some(json!(null))), ("", None), (" ", None)]
+        {
+            assert_eq!(option_of(&others, &json!(answer)), option.as_ref(), "{answer}");
+        }
         let open = Question::choose("How many?", ["few", "many"]).or_anything();
         assert_eq!(
             (option_of(&open, &json!(2)), option_of(&open, &json!("Few"))),

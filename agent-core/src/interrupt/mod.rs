@@ -77,8 +77,8 @@ impl Question {
 
     /// Creates a question with options.
     ///
-    /// An answer is one of them: the value itself, its text with blanks around it or in another letter case, its number
-    /// counted from 1, or one of its [labels](Self::labels).
+    /// An answer is one of them: the value itself, its text with blanks around it or in another letter case (`"10"` for the
+    /// option `10`, `"true"` for `true`), its number counted from 1, or one of its [labels](Self::labels).
     ///
     /// # Examples
     ///

@@ -177,7 +177,7 @@ impl ChatModel for Native {
     }
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream, ModelError> {
-        let first_token = Instant::now() + self.settings.first_token;
+        let first_token = Instant::now() + crate::util::bounded(self.settings.first_token);
         let name = request.model.clone().unwrap_or_else(|| self.settings.model.clone());
         let key = self.settings.key.clone().unwrap_or_else(|| Secret::new(""));
         let named = Named { name: name.clone(), key: key.clone() };
@@ -406,7 +406,7 @@ impl ReplyStream {
                 return None;
             }
             let (until, waited) = if self.has_output {
-                (Instant::now() + self.idle, TimeoutPhase::Idle)
+                (Instant::now() + crate::util::bounded(self.idle), TimeoutPhase::Idle)
             } else {
                 (self.first_token, TimeoutPhase::FirstToken)
             };

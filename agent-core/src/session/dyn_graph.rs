@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     agent::AgentState,
-    engine::{RunError, closing_update, read_state},
+    engine::{RunError, closing_update, contain, read_state},
     graph::{CodeIdentity, Graph, GraphDescription},
     ids::RunId,
     journal::{
@@ -174,8 +174,11 @@ impl<S: State> DynGraph for ErasedGraph<S> {
         state: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Result<Value, SessionError> {
         let json = match state.and_then(|state| state.downcast::<S>().ok()) {
-            Some(state) => json::shown(&*state),
-            None => json::shown(&read_state::<S>(&projection.root)?),
+            Some(state) => contain("(state)", || json::shown(&*state))?,
+            None => {
+                let state = read_state::<S>(&projection.root)?;
+                contain("(state)", || json::shown(&state))?
+            }
         };
         json.map_err(|error| RunError::StoredState { reason: error.to_string() }.into())
     }

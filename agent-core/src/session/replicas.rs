@@ -333,7 +333,7 @@ impl Shared {
         let refused = |owner| StoreError::Leased { session: session.clone(), owner };
         let Some(replicas) = &self.replicas else { return Err(refused(holder).into()) };
         // A process that does not respond is dead: its lease ends.
-        let until = Instant::now() + ttl + REQUEST_TIMEOUT;
+        let until = Instant::now() + crate::util::bounded(ttl) + REQUEST_TIMEOUT;
         while Instant::now() < until {
             let reply = replicas.request(
                 Some(holder.clone()),

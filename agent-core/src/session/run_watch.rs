@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use serde_json::Value;
 
 use crate::{
-    engine::RunError,
+    engine::{RunError, contain},
     interrupt::OpenQuestion,
     json,
     run::{BudgetUsage, RunStatus},
@@ -77,7 +77,8 @@ impl ErasedState {
 
 fn state_to_json<S: State>(state: &(dyn Any + Send + Sync)) -> Result<Value, RunError> {
     let state = state.downcast_ref::<S>().expect("the state was created with this type");
-    json::shown(state).map_err(|error| RunError::StoredState { reason: error.to_string() })
+    let shown = contain("(state)", || json::shown(state))?;
+    shown.map_err(|error| RunError::StoredState { reason: error.to_string() })
 }
 
 /// Sender half. Dropping it closes the channel: the process ends before the run does.
@@ -147,11 +148,16 @@ impl RunSender {
     pub(crate) async fn wait_removed(&self) {
         self.watch.until(|now| now.removed.then_some(())).await;
     }
+
+    /// Ends the wait of the callers without a result, as dropping the sender does.
+    pub(crate) fn close(&self) {
+        self.watch.change(|now| now.closed = true);
+    }
 }
 
 impl Drop for RunSender {
     fn drop(&mut self) {
-        self.watch.change(|now| now.closed = true);
+        self.close();
     }
 }
 

@@ -554,7 +554,8 @@ impl Runtime {
     }
 
     /// Shuts the runtime down: refuses new runs, lets running ones reach their next superstep, and stops those that have not
-    /// after `grace`. Accepted runs continue in the next process.
+    /// after `grace`. Accepted runs continue in the next process; callers that await a queued one get
+    /// [`SessionError::ShuttingDown`].
     ///
     /// # Cancel safety
     ///
@@ -589,6 +590,11 @@ impl Runtime {
         }
         self.0.group.stop();
         self.0.group.wait_idle().await;
+        // Queued runs begin in the next process. Their handles keep the sessions in memory, and with them the senders.
+        let cells: Vec<_> = self.0.cells.lock().values().cloned().collect();
+        for cell in cells {
+            cell.inner.lock().queue.iter().for_each(|queued| queued.watch.close());
+        }
         // Release all leases, so that another process can resume the sessions at once.
         if let Some(store) = &self.0.store
             && let Err(error) = store.renew(&self.0.owner, Duration::ZERO).await

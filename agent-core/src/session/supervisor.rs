@@ -229,7 +229,7 @@ async fn drive_to_end<S: State>(
                 }
                 match pause(shared, cell, live).await {
                     Ok(true) => {
-                        evict_at = Some(Instant::now() + shared.options.evict_paused_after);
+                        evict_at = Some(Instant::now() + crate::util::bounded(shared.options.evict_paused_after));
                         slot = None;
                     }
                     Ok(false) => continue,

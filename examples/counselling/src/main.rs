@@ -44,6 +44,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let settings = Settings::read(&sources)?;
     if !config.is_set("DEFAULT_LLM_MODEL") && config.gemini_key.is_some() {
         GEMINI.clone_into(&mut config.model_name);
+        // The model of the server would not use the key; this one does.
+        config.warnings.retain(|warning| !warning.starts_with("GEMINI_API_KEY"));
     }
     if !config.is_set("DATABASE_PATH") {
         config.database = "counselling.db".into();

@@ -85,7 +85,7 @@ impl ClientFault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientMessage {
     /// Start, or change of the setup.
-    Start(Setup),
+    Start(SetupChange),
     /// Audio.
     Audio(Bytes),
     /// Who speaks from now on.
@@ -154,12 +154,13 @@ impl SetupData {
     /// # Errors
     ///
     /// [`ClientFault::Invalid`] names the field.
-    pub fn check(self) -> Result<Setup, ClientFault> {
+    pub fn check(self) -> Result<SetupChange, ClientFault> {
         let invalid = |text: String| Err(ClientFault::Invalid(text));
-        let title = one_line(&self.title.unwrap_or_default());
-        if title.chars().count() > limits::TITLE_CHARS {
+        let title = self.title.map(|title| one_line(&title));
+        if title.as_ref().is_some_and(|title| title.chars().count() > limits::TITLE_CHARS) {
             return invalid(format!("title has more than {} characters", limits::TITLE_CHARS));
         }
+        let named = self.participants.is_some();
         let mut participants = self.participants.unwrap_or_default();
         if participants.len() > limits::PARTICIPANTS {
             return invalid(format!("there are more than {} participants", limits::PARTICIPANTS));
@@ -179,15 +180,20 @@ impl SetupData {
                 return invalid("two participants have the same id".to_owned());
             }
         }
-        let language = self.language.unwrap_or_default().trim().to_lowercase();
-        let language = if language.is_empty() { "ko".to_owned() } else { language };
-        if language.len() > 8 || !language.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        let language = self.language.map(|language| language.trim().to_lowercase());
+        let language = language.filter(|language| !language.is_empty());
+        let is_code = |language: &String| {
+            language.len() <= 8 && language.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        if !language.as_ref().is_none_or(is_code) {
             return invalid("language must be a code such as `ko` or `en`".to_owned());
         }
-        let mut principles = self.principles.unwrap_or_default();
-        principles.sort();
-        principles.dedup();
-        if principles.len() > limits::PRINCIPLES {
+        let principles = self.principles.map(|mut principles| {
+            principles.sort();
+            principles.dedup();
+            principles
+        });
+        if principles.as_ref().is_some_and(|principles| principles.len() > limits::PRINCIPLES) {
             return invalid(format!("there are more than {} principles", limits::PRINCIPLES));
         }
         let planned_minutes = match self.planned_minutes {
@@ -199,7 +205,51 @@ impl SetupData {
                 return invalid(format!("planned_minutes must be from 1 to {}", limits::PLANNED_MINUTES));
             }
         };
-        Ok(Setup { title, participants, language, principles, planned_minutes })
+        let participants = named.then_some(participants);
+        Ok(SetupChange { title, participants, language, principles, planned_minutes })
+    }
+}
+
+/// A change of the setup. What is `None` stays as it is: each client of a meeting may send `start`, with what it has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SetupChange {
+    title: Option<String>,
+    participants: Option<Vec<Participant>>,
+    language: Option<String>,
+    principles: Option<Vec<String>>,
+    planned_minutes: Option<u32>,
+}
+
+impl SetupChange {
+    /// Returns the names of the principles, if they change.
+    #[must_use]
+    pub fn principles(&self) -> &[String] {
+        self.principles.as_deref().unwrap_or_default()
+    }
+
+    /// Returns `setup` with the change.
+    #[must_use]
+    pub fn apply_to(self, setup: &Setup) -> Setup {
+        Setup {
+            title: self.title.unwrap_or_else(|| setup.title.clone()),
+            participants: self.participants.unwrap_or_else(|| setup.participants.clone()),
+            language: self.language.unwrap_or_else(|| setup.language.clone()),
+            principles: self.principles.unwrap_or_else(|| setup.principles.clone()),
+            planned_minutes: self.planned_minutes.or(setup.planned_minutes),
+        }
+    }
+}
+
+impl From<Setup> for SetupChange {
+    fn from(setup: Setup) -> Self {
+        let Setup { title, participants, language, principles, planned_minutes } = setup;
+        Self {
+            title: Some(title),
+            participants: Some(participants),
+            language: Some(language),
+            principles: Some(principles),
+            planned_minutes,
+        }
     }
 }
 

@@ -235,6 +235,30 @@ async fn a_conflict_names_the_field_and_both_nodes() {
     assert_eq!(session.state::<Trail>().await.unwrap().sum, 0);
 }
 
+#[tokio::test]
+async fn a_state_that_panics_when_it_is_serialized_is_an_error_for_its_reader() {
+    let graph = Graph::<Glass>::builder("glass")
+        .node("a", async |_: &Glass, _: &Context| Ok(Glass::update().piece(Fragile(-1))))
+        .edge(START, "a")
+        .edge("a", END)
+        .build()
+        .unwrap();
+    let session = Runtime::builder().build().session("s").unwrap();
+    assert!(soon(session.run(&graph, Glass::update())).await.unwrap().is_completed());
+    assert_eq!(session.state_json().await.unwrap_err().code().name(), "panicked");
+}
+
+#[tokio::test]
+async fn a_timeout_of_any_length_can_be_set() {
+    for (run, idle) in [(Duration::MAX, Duration::MAX), (Duration::from_secs(60), Duration::MAX)] {
+        let node = step.timeout(run).idle_timeout(idle).cache(Duration::MAX, |_: &Trail| 1);
+        let graph = Graph::<Trail>::builder("slow").node("a", node).edge(START, "a").edge("a", END).build();
+        let session = on(&journal()).options(|o| o.evict_paused_after = Duration::MAX).build();
+        let session = session.session("s").unwrap();
+        assert!(soon(session.run(&graph.unwrap(), Trail::update())).await.unwrap().is_completed());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn timeouts_end_a_try_and_time_spent_waiting_for_a_person_does_not_count() {
     let slow = |run: Option<Duration>, idle: Option<Duration>, beats: u32| {

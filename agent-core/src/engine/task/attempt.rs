@@ -19,6 +19,7 @@ use crate::{
     run::Pauses,
     state::State,
     telemetry,
+    util::bounded,
 };
 
 /// Grace period of a replayed node that requests a new step while recorded ones were not requested: it may wait for
@@ -226,7 +227,7 @@ impl TimeLimits {
         // The replay records the last activity, so it must exist.
         cx.replay();
         let now = Instant::now();
-        let run_until = now + run.unwrap_or(Duration::from_secs(86_400 * 365));
+        let run_until = now + bounded(run.unwrap_or(Duration::MAX));
         let timer = Box::pin(sleep_until(run_until));
         let idle_time = cx.scope.env.control.idle_time();
         Self { run, idle, run_until, last_activity: now, blocked_since: None, subgraph, idle_time, timer }
@@ -266,7 +267,7 @@ impl TimeLimits {
         let now = Instant::now();
         match (self.run, self.idle) {
             (Some(run), _) if now > self.run_until => Some(("run", run)),
-            (_, Some(idle)) if now > self.last_activity + idle => Some(("idle", idle)),
+            (_, Some(idle)) if now > self.last_activity + bounded(idle) => Some(("idle", idle)),
             _ => None,
         }
     }
@@ -286,7 +287,7 @@ impl TimeLimits {
         }
         self.end_wait(now);
         loop {
-            let idle_until = self.idle.map(|idle| self.last_activity + idle);
+            let idle_until = self.idle.map(|idle| self.last_activity + bounded(idle));
             let until = idle_until.map_or(self.run_until, |idle| idle.min(self.run_until));
             if self.timer.deadline() != until {
                 self.timer.as_mut().reset(until);

@@ -86,7 +86,7 @@ where
         let finished = self.reader.decoder.is_finished();
         let (until, waited) = match (finished, self.begun) {
             (true, _) => (Instant::now() + AFTER_FINISH.min(self.reader.idle), TimeoutPhase::Idle),
-            (false, true) => (Instant::now() + self.reader.idle, TimeoutPhase::Idle),
+            (false, true) => (Instant::now() + crate::util::bounded(self.reader.idle), TimeoutPhase::Idle),
             (false, false) => (self.reader.first_token, TimeoutPhase::FirstToken),
         };
         let Reader { events, status, .. } = &mut self.reader;

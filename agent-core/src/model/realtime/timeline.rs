@@ -107,7 +107,13 @@ impl Timeline {
         let found = self.items.iter().position(|item| item.id == id);
         let (start, end) = match found.and_then(|at| self.items.remove(at)) {
             Some(item) => (item.start, item.end.unwrap_or(self.next)),
-            None => (self.last_end, self.commits.pop_front().unwrap_or(self.next)),
+            None => {
+                // A commit without new audio ended nothing.
+                while self.commits.front().is_some_and(|at| *at <= self.last_end) {
+                    self.commits.pop_front();
+                }
+                (self.last_end, self.commits.pop_front().unwrap_or(self.next))
+            }
         };
         let end = end.max(start);
         self.last_end = self.last_end.max(end);
@@ -142,6 +148,20 @@ impl Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_utterance_that_the_endpoint_only_transcribes_ends_with_the_audio_and_not_at_an_earlier_commit() {
+        let mut line = Timeline::default();
+        line.sent(0, 24_000);
+        let span = |line: &mut Timeline, id| {
+            let (span, _) = line.ended(id);
+            (span.start.as_millis(), span.end.as_millis())
+        };
+        assert_eq!(span(&mut line, "a"), (0, 1_000));
+        line.commit_sent(24_000);
+        line.sent(24_000, 24_000);
+        assert_eq!(span(&mut line, "b"), (1_000, 2_000));
+    }
 
     #[test]
     fn times_of_a_connection_are_times_of_the_session() {

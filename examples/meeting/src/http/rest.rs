@@ -134,7 +134,7 @@ pub(super) async fn create(meetings: Meetings, request: Request<Bytes>) -> Answe
                 id.parse().map_err(|error: crate::store::InvalidMeetingId| Refusal::bad(error.to_string()))?
             }
         };
-        let setup: Setup = create.setup.check().map_err(MeetingError::from)?;
+        let setup = create.setup.check().map_err(MeetingError::from)?.apply_to(&Setup::default());
         meetings.create(id.clone(), setup).await?;
         let state = meetings.state(&id).await?.ok_or(MeetingError::NotFound)?;
         let mut response = json_answer(StatusCode::CREATED, &head(&id, &state));

@@ -108,7 +108,7 @@ async fn talk(handle: Handle, mut socket: Socket, mut messages: mpsc::Receiver<A
                 }
                 // In order with the audio: the place at which it was sent is taken now.
                 Ok(command) => {
-                    let at = if matches!(command, ClientMessage::Speaker(_)) { source.take() } else { 0 };
+                    let at = if let ClientMessage::Speaker(who) = &command { source.take(who) } else { 0 };
                     commands.try_send((command, at)).err().map(|_| ClientFault::Busy)
                 }
                 Err(fault) => Some(fault),

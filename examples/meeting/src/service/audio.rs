@@ -24,6 +24,8 @@ use crate::{
     wire::ClientFault,
 };
 
+/// Maximum number of declared speakers that wait to be read.
+const MARKS: usize = 1_000;
 /// Audio that is kept for voices, in samples at 16 kHz: 20 s with a live endpoint, and 90 s with a recogniser, which may be
 /// behind.
 const KEPT: usize = 20 * 16_000;
@@ -73,6 +75,8 @@ struct PathState {
     /// Latest audio at 16 kHz, and the number of samples before it.
     kept: VecDeque<i16>,
     kept_start: u64,
+    /// Declared speakers that the meeting has not read yet.
+    marks: Vec<(u64, String)>,
 }
 
 impl AudioSource {
@@ -85,12 +89,18 @@ impl AudioSource {
         self.path.push(self.id, pcm)
     }
 
-    /// Makes the client the one that sends audio, and returns the place of the audio in samples.
+    /// Makes the client the one that sends audio, for `speaker`, and returns the place of the audio in samples.
+    ///
+    /// The speaker is noted here, in order with the audio: a transcript may arrive before the command does.
     #[must_use]
-    pub fn take(&self) -> u64 {
+    pub fn take(&self, speaker: &str) -> u64 {
         let mut state = self.path.state.lock();
         state.source = Some((self.id, Instant::now()));
-        state.position
+        let place = state.position;
+        if state.marks.len() < MARKS {
+            state.marks.push((place, speaker.to_owned()));
+        }
+        place
     }
 }
 
@@ -124,6 +134,7 @@ impl AudioPath {
             downsampler: Downsampler::default(),
             kept: VecDeque::new(),
             kept_start: 0,
+            marks: Vec::new(),
         };
         Self { upstream, commands, counts, clients: AtomicU64::new(0), state: Mutex::new(path) }
     }
@@ -200,6 +211,11 @@ impl AudioPath {
             state.offset_ms = state.offset_ms.max(elapsed_ms);
         }
         state.reopen_at = None;
+    }
+
+    /// Returns the speakers that were declared since the last call, with their places.
+    pub(super) fn take_marks(&self) -> Vec<(u64, String)> {
+        std::mem::take(&mut self.state.lock().marks)
     }
 
     /// Ends the present utterance.

@@ -27,7 +27,7 @@ use crate::{
     state::MeetingState,
     store::{MeetingId, MeetingStore},
     transcribe::{Recording, Upstream},
-    wire::ClientFault,
+    wire::{ClientFault, SetupChange},
 };
 
 /// What meetings need.
@@ -149,7 +149,7 @@ impl Meetings {
             return Err(MeetingError::Exists);
         }
         let handle = self.handle(&id).await?;
-        Ok(handle.ask(|done| Command::Start { setup, done }).await?)
+        Ok(handle.start(setup.into()).await?)
     }
 
     /// Joins a meeting. It comes into being if it does not exist.
@@ -274,13 +274,13 @@ impl Handle {
         result.await.map_err(|_| ClientFault::Busy)?
     }
 
-    /// Starts the meeting, or changes its setup.
+    /// Starts the meeting, or changes its setup. Parts that the change does not have stay as they are.
     ///
     /// # Errors
     ///
     /// [`ClientFault`].
-    pub async fn start(&self, setup: Setup) -> Result<(), ClientFault> {
-        self.ask(|done| Command::Start { setup, done }).await
+    pub async fn start(&self, change: SetupChange) -> Result<(), ClientFault> {
+        self.ask(|done| Command::Start { change, done }).await
     }
 
     /// Declares who speaks from a place on, in samples since the meeting is in memory.

@@ -17,8 +17,11 @@ pub struct Declared {
 }
 
 impl Declared {
-    /// Notes who speaks from a sample on.
+    /// Notes who speaks from a sample on. A mark that is known changes nothing.
     pub fn speaks(&mut self, from: u64, speaker: &str) {
+        if self.marks.iter().rev().any(|(known, name)| *known == from && name == speaker) {
+            return;
+        }
         self.marks.push_back((from, speaker.to_owned()));
         if self.marks.len() > MARKS {
             self.marks.pop_front();
@@ -29,6 +32,15 @@ impl Declared {
 impl IdentifySpeaker for Declared {
     /// The speaker with the largest part of the utterance.
     fn identify(&mut self, utterance: Utterance<'_>) -> Option<Identified> {
+        // An endpoint that reports no times, or wrong ones: who speaks right before the place.
+        let utterance = match utterance.end > utterance.start {
+            true => utterance,
+            false => Utterance {
+                start: utterance.start.saturating_sub(1),
+                end: utterance.start.max(1),
+                ..utterance
+            },
+        };
         let length = utterance.end.saturating_sub(utterance.start).max(1);
         let ends = self.marks.iter().skip(1).map(|(from, _)| *from).chain([u64::MAX]);
         let mut parts: Vec<(&str, u64)> = Vec::new();
@@ -66,5 +78,7 @@ mod tests {
         assert_eq!(who(&mut declared, 0, 40), None);
         assert_eq!(who(&mut declared, 50, 150), Some(("jimin".into(), 1.0)));
         assert_eq!(who(&mut declared, 180, 260), Some(("minsu".into(), 0.75)));
+        assert_eq!(who(&mut declared, 200, 200), Some(("jimin".into(), 1.0)));
+        assert_eq!(who(&mut declared, 300, 300), Some(("minsu".into(), 1.0)));
     }
 }

@@ -172,6 +172,22 @@ async fn the_language_changes_on_the_way_and_the_present_utterance_ends() {
 }
 
 #[tokio::test]
+async fn a_later_start_changes_only_what_it_names() {
+    let (running, _endpoint, mut client, _connection) = started(Extra::default()).await;
+    let mut other = running.join("m1").await;
+    other.send("start", json!({"title": "Second title", "language": null})).await;
+    let ready = client.next("ready").await;
+    assert_eq!(ready["title"], "Second title");
+    let kept = setup();
+    for field in ["participants", "language", "principles", "planned_minutes"] {
+        assert_eq!(ready[field], kept[field], "{field}");
+    }
+    other.send("start", json!({"participants": []})).await;
+    let ready = client.next("ready").await;
+    assert_eq!((&ready["participants"], &ready["title"]), (&json!([]), &json!("Second title")));
+}
+
+#[tokio::test]
 async fn two_clients_do_not_send_audio_at_once_and_the_one_that_chooses_a_speaker_is_next() {
     let (running, _endpoint, mut client, mut connection) = started(Extra::default()).await;
     let mut other = running.join("m1").await;

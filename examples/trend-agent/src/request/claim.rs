@@ -78,7 +78,7 @@ const PREDICATES: [&str; 35] = [
 ];
 
 /// Words of complaint and of praise that are about the topic beside them.
-const COMPLAINTS: [&str; 15] = [
+const COMPLAINTS: [&str; 18] = [
     "anything negative",
     "anything bad",
     "complain*",
@@ -88,6 +88,9 @@ const COMPLAINTS: [&str; 15] = [
     "hate*",
     "unhappy",
     "dissatisf*",
+    "annoyed",
+    "annoying",
+    "짜증",
     "불만",
     "싫어",
     "아쉬운",

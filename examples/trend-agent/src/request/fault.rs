@@ -108,9 +108,14 @@ pub(super) fn wants_absence(lower: &str) -> bool {
         FAULTS.iter().filter(|fault| fault.is_ascii()).flat_map(|fault| crate::text::find(lower, fault));
     let english = english.into_iter().any(|(from, _)| {
         let before = lower[..from].trim_end_matches([' ', '-']);
-        ["not", "no", "non", "without", "never", "n't", "not too", "less"]
-            .iter()
-            .any(|word| before.ends_with(word))
+        // "Don't leave a white cast": up to three words between.
+        let clause = before.rsplit([',', '.', ';', '?', '!']).next().unwrap_or_default();
+        let denied =
+            clause.split_whitespace().rev().take(4).any(|word| word.ends_with("n't") || word == "without");
+        denied
+            || ["not", "no", "non", "without", "never", "n't", "not too", "less"]
+                .iter()
+                .any(|word| before.ends_with(word))
     });
     let korean =
         FAULTS.iter().filter(|fault| !fault.is_ascii()).flat_map(|fault| crate::text::find(lower, fault));

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::Message;
 use crate::review::Language;
+use crate::text::mentions;
 
 /// A kind of information that the data set doesn't have.
 #[derive(
@@ -265,6 +266,24 @@ const ROWS: [(Gap, &[&str], &str, &str); 14] = [
     (Gap::Shops, &[], "개별 쇼핑몰(판매처의 종류만 있음)", "single shops (only kinds of shops)"),
 ];
 
+/// Words that rank by price. Reviews have opinions about prices, which answer such a question in part: they are read as a
+/// topic too.
+const PRICE_RANKS: [&str; 13] = [
+    "cheapest",
+    "most expensive",
+    "least expensive",
+    "lowest price",
+    "lowest-priced",
+    "최저가",
+    "가장 저렴",
+    "제일 저렴",
+    "가장 싼",
+    "제일 싼",
+    "가장 비싼",
+    "제일 비싼",
+    "젤 싼",
+];
+
 impl Gap {
     /// Every gap.
     pub const ALL: [Self; 14] = [
@@ -298,12 +317,12 @@ impl Gap {
 /// Reads what the data doesn't have.
 pub(super) fn read(message: &mut Message) -> Vec<Gap> {
     ROWS.iter()
-        .filter(|(_, words, ..)| {
+        .filter(|(gap, words, ..)| {
             let found = message.places(words);
             for span in &found {
                 message.mark(*span);
             }
-            !found.is_empty()
+            !found.is_empty() || (*gap == Gap::Prices && mentions(message.lower(), &PRICE_RANKS))
         })
         .map(|(gap, ..)| *gap)
         .collect()

@@ -90,7 +90,8 @@ fn shows_reviews(lower: &str) -> bool {
     let verbs = ["show", "list", "read", "quote", "print", "display", "see"];
     let english = verbs.iter().flat_map(|verb| find(lower, verb)).any(|(_, end)| {
         let after = &lower[end..];
-        find(after, "reviews").into_iter().next().is_some_and(|(at, _)| {
+        let nouns = ["reviews", "quotes"].iter().filter_map(|noun| find(after, noun).into_iter().next());
+        nouns.min().is_some_and(|(at, _)| {
             let between = &after[..at];
             between.split_whitespace().count() <= 8
                 && !mentions(between, &ABOUT)

@@ -417,7 +417,9 @@ impl Request {
             || (brands.is_empty() && subjects.excludes())
             || (!subjects.named()
                 && request.unknown.is_empty()
-                && (ranking.is_some() || of_all || total || numbers || split.is_some() || newest));
+                && (ranking.is_some() || of_all || total || numbers || split.is_some() || newest))
+            // "배송 불만 정리": a topic without a brand is compared between all of them.
+            || (!subjects.named() && request.unknown.is_empty() && !request.topics.is_empty());
         if let Some(previous) = previous
             && follow.applies(&subjects, &request)
         {

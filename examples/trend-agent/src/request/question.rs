@@ -253,7 +253,12 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
         "좋아졌",
         "나빠졌",
         "떨어졌",
+        "떨어진",
+        "하락",
         "올랐",
+        "많이 오른",
+        "가장 오른",
+        "상승",
         "month by month",
         "by month",
         "per month",
@@ -369,6 +374,29 @@ fn kind(message: &mut Message, fault: bool, less: bool, topics: bool, comparison
     ];
     if message.says(worst) {
         return Question::Worst;
+    }
+    // "The best toner for breakouts": what is wanted is good, whatever it is for.
+    let wanted = [
+        "best",
+        "better",
+        "should i buy",
+        "should i choose",
+        "should i get",
+        "recommend*",
+        "worth buying",
+        "prefer*",
+        "추천",
+        "더 나은",
+        "더 나아",
+        "뭐가 나아",
+        "더 좋",
+        "가장 좋",
+        "제일 좋",
+        "살까",
+        "사야",
+    ];
+    if message.says(&wanted) {
+        return Question::Best;
     }
     // "리뷰만 골라줘" chooses reviews, and not a product.
     let lower = message.lower();

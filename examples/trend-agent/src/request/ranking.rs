@@ -125,6 +125,10 @@ pub(super) fn asks_for_a_list(lower: &str) -> bool {
 /// Reads a superlative and its measure. `question` is the question as it was read without it.
 pub(super) fn read(message: &mut Message, question: Question, named: Named) -> Option<Ranking> {
     let lower = message.lower().to_owned();
+    // "평점이 가장 많이 떨어진 곳": the change is what is asked for, and not the rating.
+    if question == Question::Change && mentions(&lower, &["떨어", "하락", "오른", "올랐", "상승"]) {
+        return None;
+    }
     let most: &[&str] = &[
         "most",
         "highest",
@@ -185,7 +189,19 @@ pub(super) fn read(message: &mut Message, question: Question, named: Named) -> O
         "worst rated",
         "worst-rated",
     ];
-    let (low, high) = (mentions(&lower, least), mentions(&lower, most));
+    // "Top 3 products": by the rating, unless another measure is named.
+    let top: &[&str] = &[
+        "top 3",
+        "top 5",
+        "top 10",
+        "top three",
+        "top five",
+        "top ten",
+        "상위 3개",
+        "상위 5개",
+        "상위 10개",
+    ];
+    let (low, high) = (mentions(&lower, least), mentions(&lower, most) || mentions(&lower, top));
     // What people talk about most is a topic, and "most people" is no superlative.
     let other = [
         "most people",
@@ -259,7 +275,10 @@ pub(super) fn read(message: &mut Message, question: Question, named: Named) -> O
         Measure::Share
     } else if counts && mentions(&lower, &quantity) || question == Question::Count {
         Measure::Reviews
-    } else if question == Question::MeanRating || mentions(&lower, &rating) {
+    } else if question == Question::MeanRating
+        || mentions(&lower, &rating)
+        || (mentions(&lower, top) && (products || brands))
+    {
         Measure::MeanRating
     } else {
         return None;
@@ -268,6 +287,7 @@ pub(super) fn read(message: &mut Message, question: Question, named: Named) -> O
         "average", "mean", "score", "scores", "rating", "ratings", "rated", "평점", "별점", "평균", "점수",
     ]);
     message.says(most);
+    message.says(top);
     message.says(least);
     message.says(&["많은", "적은", "높은", "낮은", "많이", "많아", "적어", "높아", "낮아"]);
     let of = if products || ((named.one_brand || named.typed) && !brands) {

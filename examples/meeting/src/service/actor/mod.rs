@@ -22,12 +22,12 @@ use crate::service::{
 };
 use crate::{
     limits::{self, cut},
-    record::{Intervention, Record, Setup, SpeakerSource, Turn},
+    record::{Intervention, Record, SpeakerSource, Turn},
     speaker::{IdentifySpeaker, Speakers},
     state::{MeetingState, Phase},
     store::{MeetingFile, MeetingId},
     transcribe::Transcriber,
-    wire::{ClientFault, ServerMessage, UpstreamState},
+    wire::{ClientFault, ServerMessage, SetupChange, UpstreamState},
 };
 
 /// Interval of the clock of a meeting.
@@ -54,7 +54,7 @@ pub(in crate::service) enum Command {
         done: oneshot::Sender<Box<MeetingState>>,
     },
     Start {
-        setup: Setup,
+        change: SetupChange,
         done: Done,
     },
     Speaker {
@@ -251,8 +251,8 @@ impl Actor {
                 }
             }
             Command::State { done } => drop(done.send(Box::new(self.state.clone()))),
-            Command::Start { setup, done } => {
-                let result = self.start(setup).await;
+            Command::Start { change, done } => {
+                let result = self.start(change).await;
                 let _gone = done.send(result);
             }
             Command::Speaker { speaker, at, done } => {
@@ -320,11 +320,12 @@ impl Actor {
         })
     }
 
-    async fn start(&mut self, setup: Setup) -> Result<(), ClientFault> {
+    async fn start(&mut self, change: SetupChange) -> Result<(), ClientFault> {
         if self.state.phase == Phase::Ended || self.ending {
             return Err(ClientFault::Ended);
         }
-        self.check_principles(&setup.principles).await?;
+        self.check_principles(change.principles()).await?;
+        let setup = change.apply_to(&self.state.setup);
         let record = match self.state.phase {
             Phase::New => Record::Started { at: self.now(), setup },
             _ => Record::Changed { setup },
@@ -347,6 +348,16 @@ impl Actor {
         }
     }
 
+    /// Notes the speakers that were declared in order with the audio.
+    pub(super) fn read_marks(&mut self) {
+        let known =
+            |id: &str| self.state.setup.participants.is_empty() || self.state.participant(id).is_some();
+        let marks: Vec<_> = self.audio.take_marks().into_iter().filter(|(_, id)| known(id)).collect();
+        if let Some(speakers) = &mut self.speakers {
+            marks.iter().for_each(|(at, speaker)| speakers.declared.speaks(*at, speaker));
+        }
+    }
+
     async fn speaker(&mut self, speaker: &str, at: u64) -> Result<(), ClientFault> {
         if self.state.phase == Phase::Ended || self.ending {
             return Err(ClientFault::Ended);
@@ -354,6 +365,7 @@ impl Actor {
         if !self.state.setup.participants.is_empty() && self.state.participant(speaker).is_none() {
             return Err(ClientFault::UnknownParticipant);
         }
+        self.read_marks();
         if let Some(speakers) = &mut self.speakers {
             speakers.declared.speaks(at, speaker);
         }

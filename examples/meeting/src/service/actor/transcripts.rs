@@ -157,6 +157,7 @@ impl Actor {
     }
 
     async fn identify(&mut self, samples: (u64, u64)) -> Option<Identified> {
+        self.read_marks();
         let mut speakers = self.speakers.take()?;
         let audio = self.audio.audio(samples.0, samples.1);
         let identify = blocking(move || {
