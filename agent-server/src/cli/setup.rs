@@ -43,9 +43,9 @@ pub(super) fn agents(config: &Config, tools: &ToolRegistry) -> Result<Vec<Arc<dy
 /// Returns the error of a build without agents.
 pub(super) fn no_agent() -> CliError {
     CliError::usage(
-        "there is no agent: this build does not have the feature `demo`, and USE_MOCK_DATA disables models",
+        "there is no agent: this build does not have the feature `demo`, and USE_MOCK_DATA is set without a model",
     )
-    .hint("build with `--features demo`, or remove USE_MOCK_DATA")
+    .hint("build with `--features demo`, set OPENAI_API_KEY, OPENAI_BASE_URL or VLLM_BASE_URL, or remove USE_MOCK_DATA")
 }
 
 /// Registers the graphs of all agents, as a server does.
@@ -179,10 +179,10 @@ pub(super) fn chat(config: &Config) -> Result<Option<Chat>, CliError> {
     Ok(Some(chat.max_output_tokens(config.chat_tokens).temperature(config.temperature)))
 }
 
-/// Returns the agent with tools, unless models are disabled. If no model is configured, it uses the vLLM server at its
+/// Returns the agent with tools, unless `USE_MOCK_DATA` is set without a model. If no model is configured, it uses the vLLM server at its
 /// default URL, and requests fail if there is none. `tools` are those of MCP servers.
 pub(super) fn assistant(config: &Config, tools: &ToolRegistry) -> Result<Option<Assistant>, CliError> {
-    if config.mock_data || own().is_some() {
+    if !config.has_assistant() || own().is_some() {
         return Ok(None);
     }
     let model = Model::new(RetryModel::new(config.assistant_endpoint().open()?));

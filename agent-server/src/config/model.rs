@@ -92,7 +92,7 @@ fn is_own(address: IpAddr, own: IpAddr) -> bool {
 }
 
 impl Config {
-    /// Returns the main model. `None`: no key or URL is set, or `USE_MOCK_DATA` is.
+    /// Returns the model of the agents. `None`: no key or URL is set, or `USE_MOCK_DATA` is, which leaves a model to the chats only.
     ///
     /// # Examples
     ///
@@ -107,9 +107,11 @@ impl Config {
     /// ```
     #[must_use]
     pub fn model(&self) -> Option<Endpoint> {
-        if self.mock_data {
-            return None;
-        }
+        if self.mock_data { None } else { self.main_endpoint() }
+    }
+
+    /// Returns the model of the keys and `OPENAI_BASE_URL`.
+    fn main_endpoint(&self) -> Option<Endpoint> {
         let at = |url: Option<&str>, key: Option<&Secret>| {
             let (url, key) = (url.map(str::to_owned), key.cloned());
             let (model, temperature, first_token) =
@@ -128,7 +130,7 @@ impl Config {
         self.openai_key.as_ref().and_then(|key| at(None, Some(key)))
     }
 
-    /// Returns the model at the vLLM server. `None`: `VLLM_BASE_URL` is not set, or `USE_MOCK_DATA` is.
+    /// Returns the model at the vLLM server. `None`: `VLLM_BASE_URL` is not set.
     ///
     /// # Examples
     ///
@@ -142,7 +144,7 @@ impl Config {
     /// ```
     #[must_use]
     pub fn vllm(&self) -> Option<Endpoint> {
-        (!self.mock_data && self.is_set("VLLM_BASE_URL")).then(|| self.vllm_endpoint())
+        self.is_set("VLLM_BASE_URL").then(|| self.vllm_endpoint())
     }
 
     /// Returns the model at `VLLM_BASE_URL`, set or default.
@@ -155,14 +157,19 @@ impl Config {
         Endpoint { setting: "VLLM_BASE_URL", url: Some(url), key: None, model, temperature, first_token }
     }
 
+    /// Returns whether the agent with tools is served: mock mode does not look for a vLLM server at its default URL.
+    pub(crate) fn has_assistant(&self) -> bool {
+        !self.mock_data || self.chat_endpoint().is_some()
+    }
+
     /// Returns the model of the agent with tools.
     pub(crate) fn assistant_endpoint(&self) -> Endpoint {
-        self.vllm().or_else(|| self.model()).unwrap_or_else(|| self.vllm_endpoint())
+        self.vllm().or_else(|| self.main_endpoint()).unwrap_or_else(|| self.vllm_endpoint())
     }
 
     /// Returns the model of the streaming chat.
     pub(crate) fn chat_endpoint(&self) -> Option<Endpoint> {
-        self.model().or_else(|| self.vllm())
+        self.main_endpoint().or_else(|| self.vllm())
     }
 
     /// Returns why an endpoint cannot be called, if it is a server that listens on `own`.
@@ -196,7 +203,7 @@ impl Config {
 
     /// Returns a warning about a key that no model uses.
     pub(super) fn unused_key(&self) -> Option<String> {
-        if self.mock_data || self.model().is_some() {
+        if self.main_endpoint().is_some() {
             return None;
         }
         let (key, like) = match (&self.anthropic_key, &self.gemini_key) {

@@ -307,7 +307,8 @@ settings! {
         vllm_url: String = VLLM_BASE_URL, value::url(), "http://localhost:8000";
         /// Name of its model.
         vllm_model: String = VLLM_MODEL, value::text("NAME"), "Qwen/Qwen2.5-7B-Instruct";
-        /// Uses the built-in analyst on the shipped reviews instead of a model.
+        /// The sample agent uses its built-in analyst on the shipped reviews instead of a model. The chats and the assistant use a
+        /// model only if one is configured.
         mock_data: bool = USE_MOCK_DATA, value::flag(), "false";
         /// Delay between the steps of the built-in analyst, to make its progress visible.
         pace: Duration = TREND_PACE_MS, value::millis(), "0";

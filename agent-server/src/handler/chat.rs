@@ -118,7 +118,7 @@ async fn respond(context: &RequestContext, request: ChatRequest, ids: EventIds) 
 
 /// Error of a path that needs a model.
 pub(super) const NO_MODEL: &str = "no model is configured; the operator can set OPENAI_API_KEY, OPENAI_BASE_URL or \
-                                   VLLM_BASE_URL, without USE_MOCK_DATA";
+                                   VLLM_BASE_URL";
 /// Error of an answer without text.
 const EMPTY: &str = "the model ended its answer without any text; try again or rephrase the message";
 /// Error of an answer without text at the limit of output tokens.

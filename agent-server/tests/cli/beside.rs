@@ -1,9 +1,16 @@
-//! Command-line tools next to a server with the same file: reading always works; writing is refused if the server runs.
+//! Command-line tools next to a server with the same file: reading always works; writing is refused if the server runs. And which
+//! of its parts call a model.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
+    net::{TcpListener, TcpStream},
+    process::{Child, ChildStderr},
     time::timeout,
 };
 
@@ -24,10 +31,8 @@ async fn post(address: &str, path: &str, body: &Value) -> String {
     reply
 }
 
-#[tokio::test]
-async fn a_servers_journals_are_read_beside_it_and_its_runs_are_left_alone() {
-    let home = Home::new();
-    let mut server = home.command(&["--api-host", "127.0.0.1", "--api-port", "0"]).spawn().unwrap();
+/// The address of a server, once it listens, and the rest of its log.
+async fn address(server: &mut Child) -> (String, Lines<BufReader<ChildStderr>>) {
     let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
     let address = timeout(LONG, async {
         loop {
@@ -38,6 +43,44 @@ async fn a_servers_journals_are_read_beside_it_and_its_runs_are_left_alone() {
         }
     });
     let address = address.await.unwrap();
+    (address, log)
+}
+
+/// An endpoint that closes each connection, and the number of connections.
+async fn failing_endpoint() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = calls.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::SeqCst);
+            drop(stream);
+        }
+    });
+    (url, calls)
+}
+
+#[tokio::test]
+async fn mock_data_replaces_the_model_of_the_sample_agent_and_not_that_of_the_chat() {
+    let (url, calls) = failing_endpoint().await;
+    let home = Home::new();
+    let mut server = home.command(&["--api-host", "127.0.0.1", "--api-port", "0"]);
+    let mut server = server.env("USE_MOCK_DATA", "true").env("OPENAI_BASE_URL", &url).spawn().unwrap();
+    let (address, _log) = address(&mut server).await;
+    let request = json!({"message": ASK, "context": {"audience": "buyers"}});
+    let reply = post(&address, "/api/agent/run", &request).await;
+    assert!(reply.contains("\"completed\"") && calls.load(Ordering::SeqCst) == 0, "{reply}");
+    let reply = post(&address, "/api/chat/stream", &json!({"message": "hi"})).await;
+    assert!(reply.starts_with("HTTP/1.1 200") && calls.load(Ordering::SeqCst) > 0, "{reply}");
+    server.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_servers_journals_are_read_beside_it_and_its_runs_are_left_alone() {
+    let home = Home::new();
+    let mut server = home.command(&["--api-host", "127.0.0.1", "--api-port", "0"]).spawn().unwrap();
+    let (address, _log) = address(&mut server).await;
     // The run continues up to its question.
     let reply = post(&address, "/run", &json!({"message": ASK, "session_id": "s"})).await;
     assert!(reply.contains("\"paused\""), "{reply}");

@@ -184,6 +184,8 @@ fn the_model_follows_from_its_name_and_the_keys() {
         (("OPENAI_API_KEY", "k"), ("ANTHROPIC_API_KEY", "k"), ("GEMINI_API_KEY", "k"));
     assert_eq!(at(&[openai]), Some((None, "gpt-4o-mini".to_owned())));
     assert_eq!(at(&[openai, ("USE_MOCK_DATA", "true")]), None);
+    let mock = read(&[("VLLM_BASE_URL", "http://gpu:8000"), ("USE_MOCK_DATA", "true")]).unwrap();
+    assert_eq!(mock.vllm().unwrap().url.as_deref(), Some("http://gpu:8000/v1"));
     let local = ("OPENAI_BASE_URL", "http://localhost:1/v1/");
     assert_eq!(at(&[local]), here("http://localhost:1/v1", "gpt-4o-mini"));
     let name = ("DEFAULT_LLM_MODEL", "claude-sonnet-4-5");

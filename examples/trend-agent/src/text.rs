@@ -97,7 +97,7 @@ impl<'a> Needle<'a> {
         Self { anchored, prefix, stem: None, text }
     }
 
-    /// The range of the pattern whose text is at `from..to` of `lower`, if it matches there.
+    /// The range of the pattern in `lower` that has its text at `from..to`, if it matches there.
     fn place(&self, lower: &str, from: usize, mut to: usize) -> Option<(usize, usize)> {
         if let Some(last) = self.stem {
             let next = lower[to..].chars().next()?;

@@ -13,8 +13,10 @@ pub(super) use servers::RemoteTools;
 #[cfg(feature = "mcp")]
 pub(super) async fn connect(config: &Config) -> Result<RemoteTools, CliError> {
     let servers = config.mcp_servers.as_deref().unwrap_or_default();
-    if !servers.is_empty() && config.mock_data {
-        tracing::warn!("MCP_SERVERS has no effect: USE_MOCK_DATA disables the assistant");
+    if !servers.is_empty() && !config.has_assistant() {
+        tracing::warn!(
+            "MCP_SERVERS has no effect: USE_MOCK_DATA is set without a model, which disables the assistant"
+        );
         return Ok(RemoteTools::default());
     }
     RemoteTools::connect(servers).await.map_err(|error| {

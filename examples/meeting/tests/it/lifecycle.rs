@@ -176,8 +176,13 @@ async fn a_later_start_changes_only_what_it_names() {
     let (running, _endpoint, mut client, _connection) = started(Extra::default()).await;
     let mut other = running.join("m1").await;
     other.send("start", json!({"title": "Second title", "language": null})).await;
-    let ready = client.next("ready").await;
-    assert_eq!(ready["title"], "Second title");
+    // The first audio may have begun the meeting before its setup arrived, which is one message more.
+    let ready = loop {
+        let ready = client.next("ready").await;
+        if ready["title"] == "Second title" {
+            break ready;
+        }
+    };
     let kept = setup();
     for field in ["participants", "language", "principles", "planned_minutes"] {
         assert_eq!(ready[field], kept[field], "{field}");
