@@ -178,11 +178,12 @@ impl Session {
         }
     }
 
-    /// Returns journal entries after the number `after` as events, oldest first, at most `limit`.
+    /// Returns journal entries after the number `after` as events, oldest first, at most `limit`, and never more than 10,000. A
+    /// session that does not exist yet has none.
     ///
     /// # Errors
     ///
-    /// As [`history`](Session::history).
+    /// As [`history`](Session::history), but a session that never existed is not an error.
     ///
     /// # Cancel safety
     ///
