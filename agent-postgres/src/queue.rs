@@ -102,3 +102,44 @@ impl<C: Call> BatchQueue<C> {
         batch
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Named(SessionId);
+
+    impl Call for Named {
+        fn session(&self) -> &SessionId {
+            &self.0
+        }
+
+        fn bytes(&self) -> usize {
+            0
+        }
+
+        fn fits(&self, _: &Self) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test]
+    async fn ready_tasks_add_their_calls_to_a_statement_after_a_shared_one_and_delay_no_other() {
+        let queue = BatchQueue::new(1);
+        let add = |name: &str| queue.state.lock().waiting.push_back(Named(name.parse().unwrap()));
+        let next_beside = async |later: Option<&str>| {
+            let (batch, ()) = futures::join!(queue.next(), async { later.into_iter().for_each(add) });
+            batch.iter().map(|call| call.0.to_string()).collect::<Vec<_>>()
+        };
+        add("a");
+        assert_eq!(next_beside(Some("b")).await, ["a"], "a lone call does not wait");
+        add("c");
+        assert_eq!(next_beside(None).await, ["b", "c"]);
+        add("d");
+        assert_eq!(next_beside(Some("e")).await, ["d", "e"]);
+        add("f");
+        assert_eq!(next_beside(None).await, ["f"]);
+        add("g");
+        assert_eq!(next_beside(Some("h")).await, ["g"]);
+    }
+}

@@ -179,8 +179,8 @@ pub(super) fn chat(config: &Config) -> Result<Option<Chat>, CliError> {
     Ok(Some(chat.max_output_tokens(config.chat_tokens).temperature(config.temperature)))
 }
 
-/// Returns the agent with tools, unless `USE_MOCK_DATA` is set without a model. If no model is configured, it uses the vLLM server at its
-/// default URL, and requests fail if there is none. `tools` are those of MCP servers.
+/// Returns the agent with tools, unless `USE_MOCK_DATA` is set without a model. Without both, the agent uses the vLLM server at
+/// its default URL, and requests fail if there is none. `tools` are those of MCP servers.
 pub(super) fn assistant(config: &Config, tools: &ToolRegistry) -> Result<Option<Assistant>, CliError> {
     if !config.has_assistant() || own().is_some() {
         return Ok(None);

@@ -92,7 +92,8 @@ fn is_own(address: IpAddr, own: IpAddr) -> bool {
 }
 
 impl Config {
-    /// Returns the model of the agents. `None`: no key or URL is set, or `USE_MOCK_DATA` is, which leaves a model to the chats only.
+    /// Returns the model of the sample agent. `None`: no key or URL is set, or `USE_MOCK_DATA` is. The chats use a configured
+    /// model also then.
     ///
     /// # Examples
     ///

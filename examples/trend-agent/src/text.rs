@@ -131,7 +131,7 @@ impl Patterns {
         let first =
             |pattern: &'static str| Needle::of(pattern.split_once(GAP).map_or(pattern, |(first, _)| first));
         let patterns: Vec<_> = patterns.into_iter().map(|pattern| (pattern, first(pattern))).collect();
-        // A hundred automata are searched in turns: the one that takes the least memory stays in the caches of a processor.
+        // About a hundred automata are searched for each clause. The smallest kind fits into the caches of a processor.
         let letters = AhoCorasick::builder()
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(patterns.iter().map(|(_, needle)| &*needle.text))
